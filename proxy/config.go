@@ -1,0 +1,47 @@
+package proxy
+
+import (
+	"net/netip"
+
+	"tripod/proxy/upstream"
+)
+
+// Protocol is what a listener speaks with its clients.
+type Protocol string
+
+const (
+	// HTTP listeners choose a service per request, by the routes. It is the default.
+	HTTP Protocol = "http"
+	// TCP listeners pass every connection to one service.
+	TCP Protocol = "tcp"
+)
+
+// Config is the part of the document that the proxy serves.
+type Config struct {
+	Listeners map[string]ListenerConfig
+	Routes    []RouteConfig
+	Services  map[string]upstream.Config
+	// AccessLog writes one line per request.
+	AccessLog bool
+	// VIPs are the document's virtual addresses. On an all-loopback cluster a listener answers on them
+	// only while this node holds them.
+	VIPs []netip.Addr
+}
+
+// ListenerConfig is one listening address of every node.
+type ListenerConfig struct {
+	Address       string   `yaml:"address" required:"true" doc:"[address]:port; without an address all addresses of the node."`
+	Protocol      Protocol `yaml:"protocol" enum:"http,tcp" default:"http" doc:"What the clients speak."`
+	TLS           bool     `yaml:"tls" doc:"Terminate TLS here, with the certificates of the routes' hosts."`
+	RedirectHTTPS bool     `yaml:"redirect_https" doc:"Answer every request with a redirect to the https listener."`
+	Service       string   `yaml:"service" doc:"The service of a tcp listener."`
+}
+
+// RouteConfig leads requests to a service, or elsewhere. Of the routes that match a request the one with
+// the most specific host wins (exact, then *.wildcard, then none), then the one with the longest path.
+type RouteConfig struct {
+	Host     string `yaml:"host" doc:"Host name, or *.name for any one label before it; without it any host."`
+	Path     string `yaml:"path" default:"/" doc:"Path and everything below it."`
+	Service  string `yaml:"service" doc:"The service that answers."`
+	Redirect string `yaml:"redirect" doc:"URL that the client is sent to instead; without a path of its own the request's path and query are kept."`
+}

@@ -1,0 +1,209 @@
+// Package upstream keeps the services of the document: their servers, whether each of them is up, which of
+// them answers the next request, and what they have done so far.
+//
+// # What lives how long
+//
+// A Service is known by its name, a Server by its service and address. Both live as long as any document
+// names them: their health, counters, connections and place in the rotation survive every change of the
+// document. A change is planned with Pool.Plan, which touches nothing, and takes effect with Plan.Commit and Plan.Retire.
+//
+// # Choosing
+//
+// A service keeps an immutable view of the servers that may be chosen now: those that are up and have a
+// weight; backup servers only when no other is left. The view is rebuilt when the document or a server's
+// health changes, and read through an atomic pointer, so that choosing takes no lock. Round robin walks a
+// schedule precomputed by smooth weighting, with an atomic counter. Least requests takes the fewest running
+// requests for the weight.
+//
+// # Health
+//
+// A server with a health check starts as not up. Its first check runs at once and the first one to pass
+// brings it up; from then on rise and fall count. A request that finds no server up while some have never
+// been checked waits a moment for their first check, so that a document with all new servers drops nothing.
+package upstream
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// ErrNoneUp means that a service has no server that is up and takes requests.
+var ErrNoneUp = errors.New("no server is up")
+
+// ErrFull means that every server that is up has its maximum of connections.
+var ErrFull = errors.New("every server has its maximum of connections")
+
+// ErrGone means that a service has left the document, and has no server that is up: ask the document anew.
+var ErrGone = errors.New("the service is not in the document any more")
+
+// Options are the pool's surroundings.
+type Options struct {
+	// StickyKey signs sticky cookies; the same on every node, so that a cookie of one is good at another.
+	StickyKey []byte
+	// Log takes health changes; nil discards them.
+	Log *slog.Logger
+	// Registry takes the metrics while the pool is open; nil for none.
+	Registry prometheus.Registerer
+}
+
+// Pool is all services of one node.
+type Pool struct {
+	opts     Options
+	log      *slog.Logger
+	services atomic.Pointer[map[string]*Service]
+	checker  *checker
+
+	mu     sync.Mutex // serialises Commit, Open and Close
+	opened bool
+	closed bool
+}
+
+// New returns a pool without services.
+func New(o Options) *Pool {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	p := &Pool{opts: o, log: o.Log, checker: newChecker()}
+	p.services.Store(&map[string]*Service{})
+	return p
+}
+
+// Open starts the health checks.
+func (p *Pool) Open(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.opened {
+		return errors.New("open upstream: open already")
+	}
+	if p.opts.Registry != nil {
+		if err := p.opts.Registry.Register(p); err != nil {
+			return err
+		}
+	}
+	p.opened = true
+	p.checker.start()
+	return nil
+}
+
+// Close ends the health checks and closes what is kept open to the servers.
+func (p *Pool) Close(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.opened || p.closed {
+		return nil
+	}
+	p.closed = true
+	p.checker.stop()
+	for _, s := range *p.services.Load() {
+		s.close()
+	}
+	if p.opts.Registry != nil {
+		p.opts.Registry.Unregister(p)
+	}
+	return nil
+}
+
+// Service returns the service of that name, nil if the document has none.
+func (p *Pool) Service(name string) *Service { return (*p.services.Load())[name] }
+
+// Plan is a set of services that is not served yet.
+type Plan struct {
+	pool     *Pool
+	configs  map[string]Config
+	services map[string]*Service
+	leaving  []*Service
+}
+
+// Plan prepares a change to the given services, which must be valid. Nothing changes until Commit; one plan
+// at a time.
+func (p *Pool) Plan(configs map[string]Config) *Plan {
+	current := *p.services.Load()
+	plan := &Plan{pool: p, configs: configs, services: make(map[string]*Service, len(configs))}
+	for name := range configs {
+		s := current[name]
+		if s == nil {
+			s = newService(p, name)
+		}
+		plan.services[name] = s
+	}
+	return plan
+}
+
+// Service returns the planned service of that name, nil if there is none.
+func (p *Plan) Service(name string) *Service { return p.services[name] }
+
+// Commit makes the plan the truth. Servers that are in no document any more get no new requests, their
+// checks end and their idle connections are closed; requests that they are answering go on. Services that
+// left stay as they are until Retire.
+func (p *Plan) Commit() {
+	pool := p.pool
+	pool.mu.Lock()
+	defer pool.mu.Unlock()
+	former := *pool.services.Load()
+	var fresh []*check
+	for name, s := range p.services {
+		fresh = append(fresh, s.apply(p.configs[name])...)
+	}
+	pool.services.Store(&p.services)
+	for name, s := range former {
+		if p.services[name] != s {
+			p.leaving = append(p.leaving, s)
+		}
+	}
+	pool.checker.add(fresh)
+}
+
+// Retire closes the services that left with Commit. It is called when nothing leads to them any more, so that
+// a request that waits for one of their servers finds another way when it is told that they are gone.
+func (p *Plan) Retire() {
+	p.pool.mu.Lock()
+	defer p.pool.mu.Unlock()
+	for _, s := range p.leaving {
+		s.close()
+	}
+	p.leaving = nil
+}
+
+// ServiceStatus is what Status tells about a service.
+type ServiceStatus struct {
+	Name    string         `json:"name"`
+	Balance Balance        `json:"balance"`
+	Servers []ServerStatus `json:"servers"`
+}
+
+// ServerStatus is what Status tells about a server.
+type ServerStatus struct {
+	Address string `json:"address"`
+	Up      bool   `json:"up"`
+	// Checking is true until the first health check of a new server has ended.
+	Checking bool   `json:"checking,omitempty"`
+	Weight   int    `json:"weight"`
+	Backup   bool   `json:"backup,omitempty"`
+	Zone     string `json:"zone,omitempty"`
+	// MaxConnections is the limit of Active; 0 is none.
+	MaxConnections int    `json:"max_connections,omitempty"`
+	Active         int64  `json:"active"`
+	Total          uint64 `json:"total"`
+	// Since is when the server came up or went down.
+	Since time.Time `json:"since"`
+	// Error is why the last health check failed; empty if it passed.
+	Error string `json:"error,omitempty"`
+}
+
+// Status tells about every service, by name, with its servers in the document's order.
+func (p *Pool) Status() []ServiceStatus {
+	services := *p.services.Load()
+	out := make([]ServiceStatus, 0, len(services))
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		out = append(out, services[name].status())
+	}
+	return out
+}

@@ -1,0 +1,196 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// FieldError says what is wrong with one field of a component of the document.
+type FieldError struct {
+	field string
+	text  string
+}
+
+// Errorf returns a FieldError about field, a path inside the component such as "servers[2].address"; an
+// empty one means the whole component.
+func Errorf(field, format string, args ...any) *FieldError {
+	return &FieldError{field: field, text: fmt.Sprintf(format, args...)}
+}
+
+// Field is the path of the field inside its component.
+func (e *FieldError) Field() string { return e.field }
+
+// Error says what is wrong, without the field's name.
+func (e *FieldError) Error() string { return e.text }
+
+// Validate checks the service's own rules. Its error joins one FieldError for each fault.
+func (c Config) Validate() error {
+	var errs []error
+	fault := func(field, format string, args ...any) {
+		errs = append(errs, Errorf(field, format, args...))
+	}
+	switch c.Balance {
+	case "", RoundRobin, LeastRequests:
+	default:
+		fault("balance", "unknown balance %q: use %s or %s", c.Balance, RoundRobin, LeastRequests)
+	}
+	if len(c.Servers) == 0 {
+		fault("servers", "no servers: name at least one, as host:port")
+	}
+	seen := make(map[string]int, len(c.Servers))
+	for i, s := range c.Servers {
+		field := fmt.Sprintf("servers[%d]", i)
+		if text := badServerAddress(s.Address); text != "" {
+			fault(field+".address", "%s", text)
+		} else if first, ok := seen[s.Address]; ok {
+			fault(field+".address", "server %s is listed twice: servers[%d] has it already", s.Address, first)
+		} else {
+			seen[s.Address] = i
+		}
+		if s.Weight != nil && (*s.Weight < 0 || *s.Weight > maxWeight) {
+			fault(field+".weight", "weight %d is not between 0 and %d", *s.Weight, maxWeight)
+		}
+		if s.MaxConnections < 0 {
+			fault(field+".max_connections", "%d connections are less than none: 0 means no limit", s.MaxConnections)
+		}
+	}
+	if c.Sticky != nil && !isToken(c.Sticky.Cookie) {
+		fault("sticky.cookie", "%q is no cookie name: use letters, digits, - and _", c.Sticky.Cookie)
+	}
+	if c.Health != nil {
+		errs = append(errs, c.Health.faults()...)
+	}
+	return errors.Join(errs...)
+}
+
+func (h HealthConfig) faults() []error {
+	var errs []error
+	fault := func(field, format string, args ...any) {
+		errs = append(errs, Errorf("health."+field, format, args...))
+	}
+	switch {
+	case h.Path == "":
+	case h.Path[0] != '/':
+		fault("path", "path %q does not start with /", h.Path)
+	case strings.ContainsFunc(h.Path, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }):
+		fault("path", "path %q holds a space, a # or a control character: percent-encode it", h.Path)
+	}
+	if h.Host != "" && !ValidHost(h.Host) {
+		fault("host", "%q is no host name", h.Host)
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"interval", h.Interval}, {"timeout", h.Timeout}} {
+		if d.value < 0 {
+			fault(d.name, "%s %s is negative", d.name, d.value)
+		} else if d.value > 0 && d.value < time.Millisecond {
+			fault(d.name, "%s %s is below 1ms: give it a unit, as in 2s", d.name, d.value)
+		}
+	}
+	if h.Rise < 0 {
+		fault("rise", "rise %d is negative", h.Rise)
+	}
+	if h.Fall < 0 {
+		fault("fall", "fall %d is negative", h.Fall)
+	}
+	return errs
+}
+
+// badServerAddress says what is wrong with a server's address; nothing if it is well.
+func badServerAddress(address string) string {
+	if address == "" {
+		return "no address: use host:port"
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		if strings.Contains(address, "://") {
+			return fmt.Sprintf("%q is a URL: use host:port", address)
+		}
+		if _, err := netip.ParseAddr(address); err == nil || !strings.Contains(address, ":") {
+			return fmt.Sprintf("%q has no port: use host:port", address)
+		}
+		return fmt.Sprintf("%q is not host:port", address)
+	}
+	if host == "" {
+		return fmt.Sprintf("%q has no host: use host:port", address)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Sprintf("port %q of %q is not between 1 and 65535", port, address)
+	}
+	if strings.Contains(host, ":") {
+		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() {
+			return fmt.Sprintf("%q is no IPv6 address", host)
+		}
+		return ""
+	}
+	if !validName(host) {
+		return fmt.Sprintf("%q is neither a host name nor an address", host)
+	}
+	return ""
+}
+
+// ValidHost tells whether s may stand in a Host header: a name, an IPv4 address or an IPv6 address in
+// brackets, with or without a port (RFC 9110 §7.2).
+func ValidHost(s string) bool {
+	host := s
+	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {
+		if n, err := strconv.ParseUint(s[i+1:], 10, 16); err != nil || n == 0 {
+			return false
+		}
+		host = s[:i]
+	}
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		a, err := netip.ParseAddr(host[1 : len(host)-1])
+		return err == nil && a.Is6() && a.Zone() == ""
+	}
+	return validName(host)
+}
+
+// validName tells whether s is a host name or an IPv4 address. Underscores, which RFC 1123 forbids, are
+// common in container networks.
+func validName(s string) bool {
+	s = strings.TrimSuffix(s, ".")
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			c := label[i]
+			if c != '-' && c != '_' && !alphanumeric(c) {
+				return false
+			}
+		}
+	}
+	// A name of digits and dots is meant as an address: 10.0.0.256 and 10.0.0 are faults, not names.
+	if strings.Trim(s, "0123456789.") == "" {
+		_, err := netip.ParseAddr(s)
+		return err == nil
+	}
+	return true
+}
+
+func alphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// isToken tells whether s is a token of RFC 9110 §5.6.2.
+func isToken(s string) bool {
+	if s == "" {
+		return false
+	}
+	for i := range len(s) {
+		if !alphanumeric(s[i]) && strings.IndexByte("!#$%&'*+-.^_`|~", s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}

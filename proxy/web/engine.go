@@ -1,0 +1,132 @@
+// Package web is the proxy's HTTP engine: it speaks HTTP/1.1 and HTTP/2 with clients, HTTP/1.1 with servers,
+// and passes bodies, trailers, informational answers and upgraded connections (WebSocket) as they come.
+//
+// An Engine holds what all listeners share, above all the Table of routes, which is swapped whole. A Front is
+// the engine's side of one listening socket: the owner of the socket accepts connections, puts TLS on them
+// if it wants to, and hands them over with Front.ServeConn.
+//
+// # What happens to a request
+//
+// The host and the normalised path choose a route; the request's target and its Host go to the server as the
+// client sent them. Hop-by-hop fields end here (RFC 9110 §7.6.1). What a client says about where it came from
+// (X-Forwarded-*, Forwarded, X-Real-Ip, X-Request-Id) is discarded, in trailers too, and said by us. If no connection to the
+// chosen server can be made, another one is tried; a request that was sent is never sent again.
+//
+// # Answers of our own
+//
+// They are short plain text with the request's id: 400 (request target or Host that cannot be, OPTIONS *), 404
+// (no route), 405 (CONNECT and TRACE), 408 (the client stopped sending), 502 (no connection to the server, or
+// no HTTP from it), 503 (no server up, or all full), 504 (no answer in time), 505 (no version that we speak). A client that went away before
+// its answer is logged as 499. An answer that breaks off in the middle breaks off at the client as well.
+//
+// # Limits
+//
+// A head has at most 64 KiB and ten seconds; a connection idles 75 s; an HTTP/2 connection has 250 streams;
+// a body makes progress every minute until the answer begins, an answer every five minutes. An upgraded
+// connection has no time limit.
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Timeouts bound an exchange with a server. Zero fields mean the defaults.
+type Timeouts struct {
+	Connect time.Duration // to connect to a server; 5 s
+	Answer  time.Duration // from the request's end to the answer's head; 60 s
+	Body    time.Duration // between two parts of a request's body before the answer begins; 60 s
+	Stall   time.Duration // for a client to take the next part of an answer, HTTP/1.1 only; 5 min
+}
+
+func (t Timeouts) withDefaults() Timeouts {
+	for _, d := range []struct {
+		value *time.Duration
+		def   time.Duration
+	}{{&t.Connect, 5 * time.Second}, {&t.Answer, time.Minute}, {&t.Body, time.Minute}, {&t.Stall, 5 * time.Minute}} {
+		if *d.value == 0 {
+			*d.value = d.def
+		}
+	}
+	return t
+}
+
+// Options are the engine's surroundings.
+type Options struct {
+	Node      string       // name for our own answers; empty leaves it out
+	Log       *slog.Logger // nil discards
+	AccessLog *slog.Logger // nil discards
+	Timeouts  Timeouts
+	// Ended is called when a connection that was handed over has ended; nil for nobody.
+	Ended func()
+	// Registry takes the metrics while the engine is open; nil for none.
+	Registry prometheus.Registerer
+}
+
+// Engine is what the HTTP listeners of a node share.
+type Engine struct {
+	opts  Options
+	log   *slog.Logger
+	table atomic.Pointer[Table]
+	open  bool
+
+	copiers sync.Pool // of *copier; they hold no state between two uses
+	tunnels sync.Pool // of *tunnelBuffer
+}
+
+// New returns an engine that answers every request with 404 until its first table.
+func New(o Options) *Engine {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Ended == nil {
+		o.Ended = func() {}
+	}
+	o.Timeouts = o.Timeouts.withDefaults()
+	e := &Engine{opts: o, log: o.Log}
+	e.copiers.New = newCopier
+	e.tunnels.New = func() any { return new(tunnelBuffer) }
+	t, _ := newTable(Rules{}, nil) // no routes, no fault
+	e.table.Store(t)
+	return e
+}
+
+// Open registers the metrics.
+func (e *Engine) Open(context.Context) error {
+	if e.opts.Registry != nil {
+		if err := e.opts.Registry.Register(e); err != nil {
+			return err
+		}
+	}
+	e.open = true
+	return nil
+}
+
+// Close unregisters the metrics. The fronts are closed by their owner, before.
+func (e *Engine) Close() {
+	if e.open && e.opts.Registry != nil {
+		e.opts.Registry.Unregister(e)
+	}
+	e.open = false
+}
+
+// Compile builds the table of r, which has no effect before Swap. One at a time.
+func (e *Engine) Compile(r Rules) (*Table, error) { return newTable(r, e.table.Load()) }
+
+// Swap makes t the table for all requests from now on. Figures of listeners that keep does not want are
+// forgotten.
+func (e *Engine) Swap(t *Table, keep func(listener string) bool) {
+	e.table.Store(t)
+	for _, s := range t.stats {
+		s.forget(keep)
+	}
+}
+
+// errClosed is the end of a front's accepting.
+var errClosed = errors.New("listener closed")
