@@ -178,8 +178,36 @@ func TestRestored(t *testing.T) {
 		h.event(Ready, address)
 		up := time.Now()
 		eventually(t, "an answer after down and up", func() bool { list := p.of(true); return list[len(list)-1].at.After(up) })
-		if n := strings.Count(h.sh("ip address"), " "+single+" "); n != 1 {
-			t.Errorf("the address is there %d times", n)
+		eventually(t, "the address alone, in the network of the host's own", func() bool {
+			list := h.sh("ip address")
+			return strings.Count(list, " "+single+" ") == 1 && strings.Count(list, " "+address.String()+"/") == 1
+		})
+	})
+}
+
+// A host's own address that comes after the VIP owns the network from then on, and does not go with the VIP.
+func TestOwnAddressComesLater(t *testing.T) {
+	families(t, func(t *testing.T, l *lab, vip netip.Prefix) {
+		h := l.host(1)
+		own := netip.PrefixFrom(h.own(vip.Addr()), vip.Bits()).String()
+		h.sh("ip address del " + own + " dev eth0")
+		h.do(order{Do: "open"})
+		h.do(order{Do: "configure", VIPs: []VIP{{Prefix: vip, Interface: "eth0"}}})
+		h.take(vip.Addr(), hold)
+		h.do(order{Do: "keep", Address: vip.Addr(), Left: hold})
+		has := func(address string) bool { return strings.Contains(h.sh("ip address show dev eth0"), " "+address+" ") }
+		if !has(vip.String()) {
+			t.Fatalf("alone in its network the address must have the network's prefix:\n%s", h.sh("ip address"))
+		}
+		h.sh("ip address add " + own + " dev eth0 nodad")
+		single := netip.PrefixFrom(vip.Addr(), vip.Addr().BitLen()).String()
+		eventually(t, "the address without the network", func() bool { return has(single) && !has(vip.String()) && has(own) })
+		p := l.probe(vip.Addr(), h.mac)
+		eventually(t, "an answer", func() bool { return len(p.of(true)) > 0 })
+		h.do(order{Do: "leave", Address: vip.Addr()})
+		h.do(order{Do: "drop", Address: vip.Addr()})
+		if has(single) || !has(own) {
+			t.Errorf("after the drop:\n%s", h.sh("ip address"))
 		}
 	})
 }

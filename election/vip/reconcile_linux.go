@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"time"
 
@@ -181,7 +182,10 @@ func (k *Kernel) judge(p *place, now *view) {
 func (k *Kernel) restore(p *place, now *view) {
 	for _, each := range now.addresses {
 		if each.prefix.Addr() == p.address && p.link != nil && each.index == p.link.index {
-			p.index, p.lost = each.index, false
+			p.index, p.prefix, p.lost = each.index, each.prefix, false
+			if p.covered && !each.prefix.IsSingleIP() {
+				k.narrow(p)
+			}
 			return
 		}
 	}
@@ -209,12 +213,37 @@ func (k *Kernel) restore(p *place, now *view) {
 	}
 }
 
+// narrow leaves the network to an address of the interface itself that has come, or come back, after ours: a link that was down has
+// its IPv6 addresses given back one after the other, and a DHCP client adds its own when it gets it.
+func (k *Kernel) narrow(p *place) {
+	wide := p.prefix
+	err := promote(p.link.name)
+	if err == nil {
+		err = unassign(p.index, wide)
+	}
+	if err == nil {
+		err = k.put(p)
+	}
+	if err != nil {
+		k.opt.Log.Warn("address keeps a network that is not its own; trying again", "address", wide.String(), "interface", p.link.name, "error", err)
+	}
+}
+
+// promote lets the other IPv4 addresses of a network stay when the first of them is removed (ip-sysctl, promote_secondaries), as
+// systemd-networkd and keepalived do.
+func promote(name string) error {
+	return os.WriteFile("/proc/sys/net/ipv4/conf/"+name+"/promote_secondaries", []byte("1"), 0)
+}
+
 // put assigns the address. Where the interface's own network holds it, it gets the full prefix length: as a secondary address of that
-// network it would go, or take others with it, when the first is removed (sysctl promote_secondaries).
+// network it would go with the first, when that is removed.
 func (k *Kernel) put(p *place) error {
 	prefix := p.vip.Prefix
 	if p.covered {
 		prefix = netip.PrefixFrom(p.address, p.address.BitLen())
+	}
+	if !prefix.IsSingleIP() && p.address.Is4() {
+		_ = promote(p.link.name) // an own address that comes later must outlive ours; narrow tries again
 	}
 	if err := assign(p.link.index, prefix, k.lifetime()); err != nil {
 		return fmt.Errorf("put %s on %s: %w", prefix, p.link.name, err)
