@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -236,6 +237,11 @@ func (h *Holder) Held() []Held {
 		}
 	}
 	return held
+}
+
+// Holds tells whether the node holds an address now.
+func (h *Holder) Holds(address netip.Addr) bool {
+	return slices.ContainsFunc(h.Held(), func(each Held) bool { return each.Address == address })
 }
 
 // run owns the machine.

@@ -62,7 +62,9 @@ func (p *Placer) move(ctx context.Context, address netip.Addr, to, by string) (M
 	if to == before.Holder {
 		return moved, nil
 	}
-	return moved, p.write(ctx, change{address, before, to, "moved by " + cmp.Or(oneLine(by), "an operator")})
+	c := change{address, before, to, "moved by " + cmp.Or(oneLine(by), "an operator")}
+	p.prepareMove(ctx, nodes, c)
+	return moved, p.write(ctx, c)
 }
 
 // check says why an address cannot be moved to a node.

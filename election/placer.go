@@ -45,6 +45,9 @@ type PlacerConfig struct {
 	Write func(ctx context.Context, address netip.Addr, record Record, ifRevision int64) error
 	// Remove deletes a record under the same condition. nil: records are never removed.
 	Remove func(ctx context.Context, address netip.Addr, ifRevision int64) error
+	// Prepare is called before an address is taken from a node that is well, with what it can do ahead: it changes nothing that
+	// matters if the move does not come about. It must return when ctx ends; nil: there is nothing to prepare.
+	Prepare func(ctx context.Context, address netip.Addr, from, to string)
 	// Suspected tells whether a node seems to have failed; nil: none ever does.
 	Suspected func(name string) bool
 	// Why says why a node is suspected, and for how long nothing had been heard of it. It is for
@@ -84,8 +87,11 @@ type Placer struct {
 	since    time.Duration // when they first were
 	failed   bool          // the last look failed
 	memory   memory
+	// What is being prepared, by address.
+	preparing map[netip.Addr]*preparation
 
-	wake chan struct{}
+	workers sync.WaitGroup // prepare moves
+	wake    chan struct{}
 
 	mu     sync.Mutex // guards what follows
 	opened bool
@@ -113,7 +119,7 @@ func NewPlacer(cfg PlacerConfig) *Placer {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Placer{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	return &Placer{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}), preparing: map[netip.Addr]*preparation{}}
 }
 
 // Validate finds what is missing.
@@ -172,6 +178,7 @@ func (p *Placer) Wake() {
 
 func (p *Placer) run(ctx context.Context) {
 	defer close(p.done)
+	defer p.workers.Wait()
 	ticker := time.NewTicker(p.cfg.Interval)
 	defer ticker.Stop()
 	for {
@@ -201,6 +208,7 @@ const lookTimeout = 2 * time.Second
 func (p *Placer) reconcile(ctx context.Context) error {
 	if !p.cfg.Leading() {
 		p.term, p.informed, p.memory = false, false, memory{}
+		p.forget(func(netip.Addr) bool { return false })
 		return nil
 	}
 	if !p.term {
@@ -218,16 +226,25 @@ func (p *Placer) reconcile(ctx context.Context) error {
 	settled := now >= p.since+p.cfg.Grace
 	p.memory.look(view, now)
 	view.Steady = p.memory.steady(now)
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	changes := p.decide(view, settled)
+	p.forget(func(a netip.Addr) bool {
+		return slices.ContainsFunc(changes, func(c change) bool { return c.address == a })
+	})
+	writing, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	var failures []error
-	for _, change := range p.decide(view, settled) {
-		if err := p.write(ctx, change); err != nil && !errors.Is(err, ErrConflict) {
-			failures = append(failures, err)
+	for _, change := range changes {
+		if !p.prepared(ctx, view.Nodes, change) {
+			continue
 		}
+		if err := p.write(writing, change); err != nil && !errors.Is(err, ErrConflict) {
+			failures = append(failures, err)
+			continue
+		}
+		p.forget(func(a netip.Addr) bool { return a != change.address })
 	}
 	if settled && p.cfg.Remove != nil {
-		failures = append(failures, p.removeOthers(ctx, view))
+		failures = append(failures, p.removeOthers(writing, view))
 	}
 	return errors.Join(failures...)
 }

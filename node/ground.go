@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -16,13 +15,6 @@ import (
 	"tripod/node/config"
 	"tripod/node/etcd"
 )
-
-// answerTimeout is for how long a former holder waits to hear that the next one answers: less than its patience
-// with one acknowledgement.
-const answerTimeout = 120 * time.Millisecond
-
-// lingerLimit is for how long at most connections go on at a former holder of a VIP.
-const lingerLimit = 10 * time.Minute
 
 // ground is where this node answers for VIPs: on a network the kernel's interfaces, on an all-loopback cluster,
 // where every address answers anyhow, the proxy's listeners.
@@ -37,10 +29,14 @@ type ground struct {
 	wanted   []netip.Addr          // the document's
 	held     map[netip.Addr]bool   // what the proxy answers on, on a loopback cluster
 	released map[netip.Addr][]byte // what goes along with the acknowledgement for an address
+	prepared map[netip.Addr]string // to which node a move is prepared
 }
 
 func newGround(n *Node) *ground {
-	g := &ground{node: n, clock: election.Clock(), held: map[netip.Addr]bool{}, released: map[netip.Addr][]byte{}}
+	g := &ground{
+		node: n, clock: election.Clock(), held: map[netip.Addr]bool{},
+		released: map[netip.Addr][]byte{}, prepared: map[netip.Addr]string{},
+	}
 	if !etcd.AllLoopback(n.voters) {
 		g.kernel = vip.New(vip.Options{Hold: election.DefaultHold, Clock: g.clock, Event: g.tell, Log: n.log})
 	}
@@ -179,84 +175,6 @@ func (g *ground) drop(address netip.Addr) {
 	}
 	if err := g.kernel.Drop(address); err != nil {
 		g.node.log.Error("vip not removed from the kernel; its guard silences it", "vip", address.String(), "error", err)
-	}
-}
-
-// release stops to answer in favour of another node; established connections go on here.
-func (g *ground) release(address netip.Addr, _ string) {
-	if g.kernel == nil {
-		g.drop(address)
-		return
-	}
-	handover, err := g.kernel.Linger(address, lingerLimit)
-	var data []byte
-	if err == nil {
-		data, err = handover.MarshalBinary()
-	}
-	if err != nil {
-		g.node.log.Warn("established connections to a vip that moves are reset", "vip", address.String(), "error", err)
-		g.drop(address)
-	}
-	g.mu.Lock()
-	g.released[address] = data
-	g.mu.Unlock()
-}
-
-// acknowledge tells the next holder that this node has let go, and of the connections that go on here.
-func (g *ground) acknowledge(ctx context.Context, to string, word election.Acknowledgement) error {
-	g.mu.Lock()
-	handover := g.released[word.Address]
-	g.mu.Unlock()
-	reply, err := g.node.peers.acknowledge(ctx, to, api.Acknowledgement{Acknowledgement: word, Handover: handover})
-	if err != nil {
-		return err
-	}
-	// Clients that have not learned yet where the VIP is now have begun connections here meanwhile.
-	if mac, err := net.ParseMAC(reply.MAC); err == nil && g.kernel != nil {
-		if err := g.kernel.Replay(word.Address, mac); err != nil {
-			g.node.log.Warn("new connections that came during the move are delayed", "vip", word.Address.String(), "error", err)
-		}
-	}
-	return nil
-}
-
-// answering waits a moment until this node holds an address, and returns its Ethernet address; empty if it does
-// not hold it by then.
-func (g *ground) answering(ctx context.Context, holder *election.Holder, address netip.Addr) string {
-	if g.kernel == nil || g.failure != nil {
-		return ""
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	for !slices.ContainsFunc(holder.Held(), func(h election.Held) bool { return h.Address == address }) {
-		if ctx.Err() != nil {
-			return ""
-		}
-		pause(ctx, time.Millisecond)
-	}
-	mac, err := g.kernel.MAC(address)
-	if err != nil {
-		return ""
-	}
-	return mac.String()
-}
-
-// receive takes in the connections that go on at the former holder. It returns before the VIP can be taken, as
-// it comes with the acknowledgement: their packets would be reset.
-func (g *ground) receive(a api.Acknowledgement) {
-	if g.kernel == nil || g.failure != nil || len(a.Handover) == 0 {
-		return
-	}
-	var handover vip.Handover
-	err := handover.UnmarshalBinary(a.Handover)
-	if err == nil && handover.Address != a.Address {
-		err = errors.New("it is about another address")
-	}
-	if err == nil {
-		err = g.kernel.Forward(handover)
-	}
-	if err != nil {
-		g.node.log.Warn("established connections to a vip that moved here are reset", "vip", a.Address.String(), "from", a.From, "error", err)
 	}
 }
 

@@ -68,6 +68,24 @@ func (p *peers) acknowledge(ctx context.Context, to string, a api.Acknowledgemen
 	return c.Acknowledge(ctx, a)
 }
 
+// prepareMove asks the holder of a VIP to prepare a move.
+func (p *peers) prepareMove(ctx context.Context, holder string, request api.PrepareRequest) error {
+	c, err := p.client(holder)
+	if err != nil {
+		return err
+	}
+	return c.PrepareMove(ctx, request)
+}
+
+// forward tells another node of connections that will go on at this one.
+func (p *peers) forward(ctx context.Context, to string, request api.ForwardRequest) error {
+	c, err := p.client(to)
+	if err != nil {
+		return err
+	}
+	return c.Forward(ctx, request)
+}
+
 // beat opens a stream of another node's heartbeat.
 func (p *peers) beat(ctx context.Context, name string) (io.ReadCloser, error) {
 	c, err := p.client(name)

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -45,10 +46,13 @@ func (n *Node) Local() api.Local {
 
 // Status implements api.Observer: it asks every node, and says what is wrong.
 func (n *Node) Status(ctx context.Context) api.Status {
-	// A node that hangs must not use up the time for what comes after.
+	// A node that hangs must not use up the time for what comes after, and a change of raft leadership is no lost quorum.
+	var led sync.WaitGroup
+	led.Go(func() { n.awaitLeader(ctx) })
 	asking, cancel := context.WithTimeout(ctx, peerTimeout)
 	locals, failures := n.peers.locals(asking)
 	cancel()
+	led.Wait()
 	ctx, cancel = context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
 	locals[n.Name()] = n.Local()
@@ -94,11 +98,13 @@ func (s *survey) quorum() {
 }
 
 func (s *survey) nodes(ctx context.Context) {
-	keys := map[string]api.NodeKey{}
+	var keys map[string]api.NodeKey
 	if client := s.node.member.Client(); client != nil {
-		if read, _, err := readNodes(ctx, client, clientv3.WithSerializable()); err == nil {
-			keys = read
-		}
+		// Without an answer the nodes' own words have to do.
+		keys, _ = ask(ctx, func(ctx context.Context) (map[string]api.NodeKey, error) {
+			read, _, err := readNodes(ctx, client, clientv3.WithSerializable())
+			return read, err
+		})
 	}
 	for _, local := range s.locals {
 		s.status.Revision = max(s.status.Revision, local.Revision, local.Applied)
@@ -191,8 +197,11 @@ func (s *survey) records(ctx context.Context) map[netip.Addr]election.Record {
 	if client == nil || !s.status.Quorum {
 		return records // without a quorum nobody holds anything, whatever the local copy says
 	}
-	reply, err := client.Get(ctx, VIPsPrefix, clientv3.WithPrefix(), clientv3.WithSerializable())
+	reply, err := ask(ctx, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		return client.Get(ctx, VIPsPrefix, clientv3.WithPrefix(), clientv3.WithSerializable())
+	})
 	if err != nil {
+		s.problem("the records of the VIPs cannot be read: %v", err)
 		return records
 	}
 	for _, kv := range reply.Kvs {

@@ -58,9 +58,13 @@ func newVIPs(n *Node, client *clientv3.Client) *vips {
 		Changed: func() { v.placer.Wake() },
 		Log:     n.log,
 	})
+	var prepare func(context.Context, netip.Addr, string, string)
+	if n.ground.kernel != nil {
+		prepare = v.prepareMove
+	}
 	v.placer = election.NewPlacer(election.PlacerConfig{
 		Leading: n.member.Leading, VIPs: v.wishes, Nodes: v.candidates,
-		Records: v.read, Write: v.write, Remove: v.remove,
+		Records: v.read, Write: v.write, Remove: v.remove, Prepare: prepare,
 		Suspected: v.detector.Suspected, Why: v.detector.Verdict, Event: v.tell, Log: n.log,
 	})
 	return v
@@ -209,15 +213,4 @@ func (v *vips) tell(e election.Event) {
 		Kind: "vip_" + string(e.Kind), Subject: e.Address.String(), Text: strings.TrimSpace(e.Holder + " " + e.Reason),
 		At: int64(e.At), Until: int64(e.Until),
 	})
-}
-
-// Acknowledged implements api.Observer.
-func (n *Node) Acknowledged(ctx context.Context, a api.Acknowledgement) api.AcknowledgementReply {
-	v := n.openVIPs.Load()
-	if v == nil {
-		return api.AcknowledgementReply{}
-	}
-	n.ground.receive(a)
-	v.holder.Acknowledged(a.Acknowledgement)
-	return api.AcknowledgementReply{MAC: n.ground.answering(ctx, v.holder, a.Address)}
 }

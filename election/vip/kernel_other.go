@@ -66,6 +66,9 @@ func (*Kernel) Flows(netip.Addr) ([]Flow, error) { return nil, unsupported() }
 // Prepare fails.
 func (*Kernel) Prepare(netip.Addr, time.Duration) (Handover, error) { return Handover{}, unsupported() }
 
+// Unprepare does nothing.
+func (*Kernel) Unprepare(netip.Addr) {}
+
 // Linger fails.
 func (*Kernel) Linger(netip.Addr, time.Duration) (Handover, error) { return Handover{}, unsupported() }
 

@@ -72,6 +72,15 @@ func (k *Kernel) Prepare(address netip.Addr, limit time.Duration) (Handover, err
 	return handover, nil
 }
 
+// Unprepare takes a Prepare back: its Handover did not arrive, or the address goes to another node.
+func (k *Kernel) Unprepare(address netip.Addr) {
+	k.mu.Lock()
+	defer k.unlock()
+	if p := k.places[address]; p != nil && p.linger != nil && p.linger.preparing {
+		k.endLinger(p)
+	}
+}
+
 // prepareLife is for how long a Prepare is of use.
 const prepareLife = 30 * time.Second
 

@@ -118,11 +118,6 @@ func (c *Client) Join(ctx context.Context, request etcd.JoinRequest) (etcd.JoinR
 	return call[etcd.JoinReply](ctx, c, "POST", "/v1/join", request)
 }
 
-// Acknowledge tells a new holder that this node has dropped a VIP.
-func (c *Client) Acknowledge(ctx context.Context, a Acknowledgement) (AcknowledgementReply, error) {
-	return call[AcknowledgementReply](ctx, c, "POST", "/v1/acknowledge", a)
-}
-
 // Local asks what the node knows about itself.
 func (c *Client) Local(ctx context.Context) (Local, error) {
 	return call[Local](ctx, c, "GET", "/v1/local", nil)

@@ -53,8 +53,6 @@ type Observer interface {
 	Status(ctx context.Context) Status
 	// Subscribe returns events from now on, until cancel is called. A subscriber that does not keep up loses events.
 	Subscribe() (events <-chan Event, cancel func())
-	// Acknowledged passes a former holder's acknowledgement on.
-	Acknowledged(ctx context.Context, a Acknowledgement) AcknowledgementReply
 }
 
 // CertificateUpload is a certificate of the user's own.
@@ -77,6 +75,7 @@ type Node interface {
 	Certificates
 	Observer
 	Operators
+	Handovers
 }
 
 // Server serves the node API on any number of listeners.
@@ -157,6 +156,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/drain", withBody(s.node.Drain))
 	mux.HandleFunc("POST /v1/move", withBody(s.node.MoveVIP))
 	get("/v1/holds/{node}", s.holds)
+	mux.HandleFunc("POST /v1/prepare", withBody(s.node.PrepareMove))
+	mux.HandleFunc("POST /v1/forward", withBody(s.node.Forward))
 	mux.HandleFunc("POST /v1/acknowledge", s.acknowledge)
 	mux.HandleFunc("GET /v1/beat", s.beat)
 	mux.HandleFunc("GET /v1/events", s.events)

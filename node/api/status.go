@@ -162,18 +162,3 @@ type Event struct {
 	At    int64 `json:"at,omitempty"`
 	Until int64 `json:"until,omitempty"`
 }
-
-// Acknowledgement is a former holder's word that it has dropped a VIP.
-type Acknowledgement struct {
-	election.Acknowledgement
-	// Handover are the established connections that go on at the former holder, as vip.Handover has it; empty if there
-	// are none.
-	Handover []byte `json:"handover,omitempty"`
-}
-
-// AcknowledgementReply is the new holder's answer.
-type AcknowledgementReply struct {
-	// MAC is the Ethernet address at which the VIP is answered for now; empty if that is not so yet, or if there is no
-	// network between the nodes.
-	MAC string `json:"mac,omitempty"`
-}

@@ -2,15 +2,18 @@
 
 // Command bench measures what tripod promises, on real processes, and prints tables that anybody can make again:
 //
-//	go run ./testcluster/bench failover [-rounds 20] [-case killed]
+//	go run ./testcluster/bench failover [-rounds 20] [-case killed] [-peers=false]
+//	go run ./testcluster/bench calm [-for 10m]
 //
-// Failover needs root, for the network namespaces of package lab. Where keepalived is installed, it is measured
-// beside tripod in the same lab, with the same faults.
+// Both need root, for the network namespaces of package lab. Failover does every fault and every planned move to the holder
+// of a VIP, again and again; where keepalived is installed, it is measured beside tripod, in the same lab and with the
+// same faults. Calm does nothing but load the proxies, and counts failovers that had no cause.
 package main
 
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -26,11 +29,12 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(os.Args) < 2 || os.Args[1] != "failover" {
-		fmt.Fprintln(os.Stderr, "usage: bench failover [-rounds N] [-case NAME]")
+	measure := map[string]func(context.Context, []string, io.Writer) error{"failover": failover, "calm": calm}
+	if len(os.Args) < 2 || measure[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: bench failover|calm [-help]")
 		os.Exit(2)
 	}
-	if err := failover(ctx, os.Args[2:], os.Stdout); err != nil {
+	if err := measure[os.Args[1]](ctx, os.Args[2:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

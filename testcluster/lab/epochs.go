@@ -7,6 +7,7 @@ import (
 	"context"
 	stdtls "crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -55,6 +56,22 @@ func (l *Lab) Etcd() (*clientv3.Client, error) {
 // Epochs are the holders that the VIP's record has named, in order, from the beginning to now, as etcd remembers them.
 // It needs a majority of the nodes.
 func (l *Lab) Epochs(vip string) ([]string, error) {
+	records, err := l.Records(vip)
+	var holders []string
+	for _, r := range records {
+		if r.Holder != "" {
+			holders = append(holders, r.Holder)
+		}
+	}
+	if err == nil && len(holders) == 0 {
+		err = fmt.Errorf("the record of %s never named a holder", vip)
+	}
+	return holders, err
+}
+
+// Records is everything that was written as the VIP's record, in order, from the beginning to now, as etcd remembers it. It needs
+// a majority of the nodes.
+func (l *Lab) Records(vip string) ([]election.Record, error) {
 	client, err := l.Etcd()
 	if err != nil {
 		return nil, err
@@ -70,7 +87,7 @@ func (l *Lab) Epochs(vip string) ([]string, error) {
 	history := client.Watch(ctx, key, clientv3.WithRev(1))
 	ask := time.NewTicker(20 * time.Millisecond)
 	defer ask.Stop()
-	var holders []string
+	var records []election.Record
 	for {
 		select {
 		case <-ask.C:
@@ -82,15 +99,31 @@ func (l *Lab) Epochs(vip string) ([]string, error) {
 			if err := answer.Err(); err != nil || !ok {
 				return nil, fmt.Errorf("read the history of %s: %w", key, cmp.Or(err, ctx.Err()))
 			}
-			holders = append(holders, holdersIn(answer.Events)...)
+			records = append(records, recordsIn(answer.Events)...)
 			if answer.IsProgressNotify() && answer.Header.Revision >= now {
-				if len(holders) == 0 {
-					return nil, fmt.Errorf("read the history of %s: it never named a holder", key)
-				}
-				return holders, nil
+				return records, nil
 			}
 		}
 	}
+}
+
+// RaftLeader is the node that leads etcd's raft now.
+func (l *Lab) RaftLeader() *Node {
+	l.t.Helper()
+	var leader *Node
+	l.Wait("a raft leader", func() error {
+		for _, n := range l.nodes {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			local, err := n.Client().Local(ctx)
+			cancel()
+			if err == nil && local.RaftLeader != "" {
+				leader = l.Named(local.RaftLeader)
+				return nil
+			}
+		}
+		return errors.New("no node knows one")
+	})
+	return leader
 }
 
 // revision is the store's, by a linearizable read.
@@ -108,18 +141,16 @@ func revision(ctx context.Context, client *clientv3.Client, key string) (int64, 
 	}
 }
 
-// holdersIn are the holders that the records of these events name.
-func holdersIn(events []*clientv3.Event) []string {
-	var holders []string
+// recordsIn are the records that these events wrote.
+func recordsIn(events []*clientv3.Event) []election.Record {
+	var records []election.Record
 	for _, e := range events {
 		if e.Type != clientv3.EventTypePut {
 			continue
 		}
 		// Rubbish names nobody, here as for the nodes.
 		record, _ := election.ParseRecord(e.Kv.Value, e.Kv.ModRevision, e.Kv.CreateRevision, e.Kv.Version)
-		if record.Holder != "" {
-			holders = append(holders, record.Holder)
-		}
+		records = append(records, record)
 	}
-	return holders
+	return records
 }

@@ -261,14 +261,14 @@ func (n *Node) PowerOff() Moment {
 	return n.fault("power off", func() error { return errors.Join(n.halt(), n.gone()) })
 }
 
-// PowerOn boots the host and starts tripod, and does not wait until it is ready.
+// PowerOn boots the host and starts tripod, unless the lab is Stopped, and does not wait until it is ready.
 func (n *Node) PowerOn() Moment {
 	n.lab.t.Helper()
 	return n.fault("power on", func() error {
 		if n.namespace() != nil {
 			return errors.New("it is on")
 		}
-		if err := n.boot(); err != nil {
+		if err := n.boot(); err != nil || n.lab.options.stopped {
 			return err
 		}
 		return n.start()

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -182,15 +183,15 @@ func (l *Lab) received(control []byte) Moment {
 	for _, m := range messages {
 		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= 16 {
 			sec, nsec := binary.NativeEndian.Uint64(m.Data), binary.NativeEndian.Uint64(m.Data[8:])
-			return l.fromTimeOfDay(int64(sec)*1e9 + int64(nsec))
+			return l.At(time.Unix(int64(sec), int64(nsec)))
 		}
 	}
 	return l.Now()
 }
 
-// fromTimeOfDay converts a time of day of just now, in nanoseconds. Between the readings of the clocks the thread may
+// At converts a time of day of just now, such as records and logs have. Between the readings of the clocks the thread may
 // have to wait, so the closest of a few counts.
-func (l *Lab) fromTimeOfDay(then int64) Moment {
+func (l *Lab) At(then time.Time) Moment {
 	var best, width Moment
 	for i := range 4 {
 		before := l.Now()
@@ -200,7 +201,7 @@ func (l *Lab) fromTimeOfDay(then int64) Moment {
 		}
 		after := l.Now()
 		if w := after - before; i == 0 || w < width {
-			width, best = w, before+w/2-Moment(now.Nano()-then)
+			width, best = w, before+w/2-Moment(now.Nano()-then.UnixNano())
 		}
 	}
 	return best

@@ -3,7 +3,6 @@
 package lab
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -49,24 +48,6 @@ func TestVIPFaults(t *testing.T) {
 	p6.NeverTwoAnswering()
 }
 
-// raftLeader is the node that leads etcd's raft now.
-func raftLeader(l *Lab) *Node {
-	var leader *Node
-	l.Wait("a raft leader", func() error {
-		for _, n := range l.Nodes() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			local, err := n.Client().Local(ctx)
-			cancel()
-			if err == nil && local.RaftLeader != "" {
-				leader = l.Named(local.RaftLeader)
-				return nil
-			}
-		}
-		return errors.New("no node knows one")
-	})
-	return leader
-}
-
 // The raft leader is another node than the holder, once it had a moment to be. What befalls it alone costs the
 // VIP an election at most; what befalls both costs a failover and an election. Five nodes bear two such.
 func TestVIPFaultsOfTheLeader(t *testing.T) {
@@ -78,7 +59,7 @@ func TestVIPFaultsOfTheLeader(t *testing.T) {
 			holder := p.WaitHolder()
 			var leader *Node
 			l.Wait("raft leadership off the holder", func() error {
-				if leader = raftLeader(l); leader == holder {
+				if leader = l.RaftLeader(); leader == holder {
 					return errors.New(holder.Name + " leads and holds")
 				}
 				return nil
