@@ -38,7 +38,8 @@ type DetectorConfig struct {
 //   - after Silence without a byte, connected or not,
 //   - when it has not sent its first byte within Grace of having been watched.
 //
-// One byte clears it. Time counts only while this process runs: at every look no more is added to a silence
+// One byte clears it. A stream that is silent is ended and dialled again, every so often: a machine that lost its power
+// does not end its connections, and will never send another byte on them. Time counts only while this process runs: at every look no more is added to a silence
 // than two looks' worth, so that a machine which was busy, paused or suspended does not take its own absence for
 // that of all others. For the same reason a dial that timed out proves nothing by itself.
 type Detector struct {
@@ -71,6 +72,9 @@ type peer struct {
 	down    time.Duration // since the connection broke
 	err     error         // of the last dial or stream
 	why     string        // why it is suspected; empty if it is not
+	hungUp  time.Duration // the silence at which its stream was last ended
+
+	hangUp atomic.Pointer[context.CancelFunc] // ends the stream, of the follower; nil while there is none
 }
 
 // verdict is why a node is suspected.
@@ -261,7 +265,7 @@ func (d *Detector) hear(s signal) bool {
 	case signalConnected:
 		p.broken = false
 	case signalBeat:
-		p.reached, p.broken, p.silent, p.err = true, false, 0, nil
+		p.reached, p.broken, p.silent, p.hungUp, p.err = true, false, 0, 0, nil
 		return d.clear(p)
 	case signalBroken:
 		p.broken, p.down, p.err = true, 0, s.err
@@ -281,6 +285,12 @@ func (d *Detector) age(step time.Duration) bool {
 		p.silent += step
 		if p.broken {
 			p.down += step
+		}
+		if p.silent >= p.hungUp+max(d.cfg.Silence, d.cfg.Grace) {
+			p.hungUp = p.silent
+			if hangUp := p.hangUp.Load(); hangUp != nil {
+				(*hangUp)()
+			}
 		}
 		switch {
 		case !p.reached:

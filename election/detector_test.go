@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"strings"
@@ -23,6 +24,7 @@ type beacon struct {
 	mu       sync.Mutex
 	listener net.Listener
 	conns    map[net.Conn]bool
+	muted    map[net.Conn]bool
 	wg       sync.WaitGroup
 }
 
@@ -68,7 +70,10 @@ func (b *beacon) send(conn net.Conn) {
 		_ = conn.Close()
 	}()
 	for {
-		if !b.quiet.Load() {
+		b.mu.Lock()
+		muted := b.muted[conn]
+		b.mu.Unlock()
+		if !b.quiet.Load() && !muted {
 			if _, err := conn.Write([]byte{1}); err != nil {
 				return
 			}
@@ -81,6 +86,13 @@ func (b *beacon) send(conn net.Conn) {
 			return
 		}
 	}
+}
+
+// mute says no more on the connections that there are, like a machine that lost its power and is on again.
+func (b *beacon) mute() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.muted = maps.Clone(b.conns)
 }
 
 // hangUp closes the connections.
@@ -208,6 +220,20 @@ func TestDetectorDialsAgain(t *testing.T) {
 	}
 	if changes.Load() != 0 || d.Suspected("a") {
 		t.Errorf("%d changes, suspected because %q", changes.Load(), d.Why("a"))
+	}
+}
+
+// A peer that was without power has forgotten its connections, and does not end them. It is heard again on new ones.
+func TestDetectorLeavesDeadStreams(t *testing.T) {
+	t.Parallel()
+	a := newBeacon(t)
+	d := openDetector(t, DetectorConfig{Dial: peers{"a": a}.dial}, "a")
+	for range 3 {
+		a.reached()
+		eventually(t, "no suspicion", func() bool { return !d.Suspected("a") })
+		a.mute()
+		eventually(t, "a suspicion", func() bool { return d.Suspected("a") })
+		eventually(t, "no suspicion any more", func() bool { return !d.Suspected("a") })
 	}
 }
 

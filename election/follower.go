@@ -54,6 +54,8 @@ func (f *follower) follow(ctx context.Context) bool {
 		return false
 	}
 	f.signal(ctx, signal{f.peer, signalConnected, nil})
+	f.peer.hangUp.Store(&end)
+	defer f.peer.hangUp.Store(nil)
 	hangUp := context.AfterFunc(streaming, func() { _ = stream.Close() })
 	heard, err := f.listen(ctx, stream)
 	if hangUp() {

@@ -28,42 +28,47 @@ const (
 type Client struct {
 	base    string
 	http    *http.Client
+	beats   *http.Client // with a connection of its own for every stream
 	explain func(error) error
 }
 
 // NewClient talks to a node over mutual TLS, with an identity under the cluster's secret.
 func NewClient(hostPort string, identity *tls.Identity) *Client {
-	dialer := &net.Dialer{Timeout: dialTimeout}
+	transport := &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSClientConfig:     identity.ClientFor(hostPort),
+		TLSHandshakeTimeout: 2 * time.Second,
+		MaxIdleConnsPerHost: 4,
+		IdleConnTimeout:     30 * time.Second,
+	}
+	single := transport.Clone()
+	single.DisableKeepAlives = true
 	return &Client{
 		base:    "https://" + hostPort,
 		explain: func(err error) error { return identity.ExplainPeer(hostPort, err) },
-		http: &http.Client{Transport: &http.Transport{
-			DialContext:         dialer.DialContext,
-			TLSClientConfig:     identity.ClientFor(hostPort),
-			TLSHandshakeTimeout: 2 * time.Second,
-			MaxIdleConnsPerHost: 4,
-			IdleConnTimeout:     30 * time.Second,
-		}},
+		http:    &http.Client{Transport: transport},
+		beats:   &http.Client{Transport: single},
 	}
 }
 
 // NewSocketClient talks to the local node over its unix socket.
 func NewSocketClient(path string) *Client {
-	return &Client{
-		base:    "http://tripod",
-		explain: func(err error) error { return err },
-		http: &http.Client{Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "unix", path)
-			},
-		}},
-	}
+	local := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "unix", path)
+		},
+	}}
+	return &Client{base: "http://tripod", explain: func(err error) error { return err }, http: local, beats: local}
 }
 
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	return c.sendBy(ctx, c.http, method, path, body)
+}
+
+func (c *Client) sendBy(ctx context.Context, by *http.Client, method, path string, body any) (*http.Response, error) {
 	var reader io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -76,7 +81,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
-	response, err := c.http.Do(request)
+	response, err := by.Do(request)
 	if err != nil {
 		var u *url.Error
 		if errors.As(err, &u) {
@@ -169,9 +174,11 @@ func (c *Client) RemoveCertificate(ctx context.Context, name string) error {
 	return err
 }
 
-// Beat opens a stream on which the node sends a byte every 100 ms while it lives.
+// Beat opens a stream on which the node sends a byte every 100 ms while it lives. It needs a new one only if the last broke or fell
+// silent, so the connection is new, and idle ones, which may be to a machine that has forgotten them, are not used again.
 func (c *Client) Beat(ctx context.Context) (io.ReadCloser, error) {
-	response, err := c.send(ctx, "GET", "/v1/beat", nil)
+	c.http.CloseIdleConnections()
+	response, err := c.sendBy(ctx, c.beats, "GET", "/v1/beat", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ type Node struct {
 	*Host
 	disk   *disk // nil: the data is in the lab's folder
 	client *api.Client
+	lacks  string // capabilities that tripod does not get, as setpriv(1) writes a bounding set
 
 	running sync.Mutex
 	process *exec.Cmd     // nil: none was started, or its end was seen
@@ -135,6 +136,17 @@ func (n *Node) Tripod(args ...string) (string, error) {
 	return text.String(), err
 }
 
+// Without takes capabilities from tripod, from its next start on; their names are as in net_admin. None gives all back.
+func (n *Node) Without(capabilities ...string) {
+	n.lacks = ""
+	for i, c := range capabilities {
+		if i > 0 {
+			n.lacks += ","
+		}
+		n.lacks += "-" + c
+	}
+}
+
 // Start starts tripod with the data that the node has, and does not wait until it is ready.
 func (n *Node) Start() Moment {
 	n.lab.t.Helper()
@@ -158,6 +170,10 @@ func (n *Node) start() error {
 	}
 	defer access.Close()
 	cmd := n.Command(append([]string{"run", "--nodes", n.lab.list(), "--data", n.data()}, n.lab.options.flags...)...)
+	if n.lacks != "" {
+		limited := exec.Command("setpriv", append([]string{"--bounding-set", n.lacks, "--"}, cmd.Args...)...)
+		limited.Env, cmd = cmd.Env, limited
+	}
 	cmd.Stdout, cmd.Stderr = access, log
 	if err := n.Spawn(cmd); err != nil {
 		return err

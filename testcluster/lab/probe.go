@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tripod/election"
 )
 
 // Probe watches an address, from before the faults to after them. From the client it sends a request every few
@@ -188,6 +190,25 @@ func (p *Probe) WaitHolder(conditions ...Condition) *Node {
 		return fmt.Errorf("no request was answered")
 	})
 	return holder
+}
+
+// WaitNobody waits until requests have gone without an answer for longer than a right to hold lasts.
+func (p *Probe) WaitNobody() {
+	p.lab.t.Helper()
+	since := p.lab.Now()
+	p.lab.Wait("nobody to answer for "+p.Address.String(), func() error {
+		answers := p.Answers()
+		for i := len(answers) - 1; i >= 0; i-- {
+			if a := answers[i]; !a.Failed() {
+				since = max(since, a.End)
+				break
+			}
+		}
+		if quiet := p.lab.Now().Sub(since); quiet < 2*election.DefaultHold {
+			return fmt.Errorf("an answer %s ago", quiet)
+		}
+		return nil
+	})
 }
 
 // Sightings are all signs so far that somebody has the address, with the answers to requests among them, in the order
