@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"tripod/node/api"
 	"tripod/node/etcd"
 	"tripod/testcluster"
 )
@@ -131,9 +132,24 @@ func TestBlankNodesWaitForAll(t *testing.T) {
 		if page := n.Page("/healthz"); page != "ok\n" {
 			t.Errorf("/healthz of a waiting node: %q", page)
 		}
+		// Nobody is to give it a VIP or raft leadership yet, as what is listed of it from before may have them do.
+		var failure *api.Failure
+		if beat, err := n.Client().Beat(ctx); !errors.As(err, &failure) || failure.Status != http.StatusServiceUnavailable {
+			t.Errorf("the heartbeat of a waiting node: %v, %v", beat, err)
+		}
 	}
 	c.Node(2).Start()
 	c.WaitReady()
+	for _, n := range c.Nodes() {
+		beat, err := n.Client().Beat(ctx)
+		if err == nil {
+			_, err = beat.Read(make([]byte, 1))
+			beat.Close()
+		}
+		if err != nil {
+			t.Errorf("the heartbeat of %s: %v", n.Name(), err)
+		}
+	}
 }
 
 // A wiped disk: the same command joins the living cluster; the member that lost its log is replaced, never

@@ -345,6 +345,14 @@ func (n *Node) Live() error {
 	return nil
 }
 
+// Started implements api.Observer.
+func (n *Node) Started() error {
+	if n.openVIPs.Load() == nil {
+		return api.Fail(http.StatusServiceUnavailable, errors.New("starting"))
+	}
+	return nil
+}
+
 // Ready implements api.Health.
 func (n *Node) Ready() error {
 	switch {

@@ -51,6 +51,8 @@ type Certificates interface {
 type Observer interface {
 	Local() Local
 	Status(ctx context.Context) Status
+	// Started fails while the node starts: it may be listed as ready from before, and is not yet.
+	Started() error
 	// Subscribe returns events from now on, until cancel is called. A subscriber that does not keep up loses events.
 	Subscribe() (events <-chan Event, cancel func())
 }
@@ -206,8 +208,13 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request) {
 	})(w, r)
 }
 
-// beat sends a byte at a fixed rhythm: as long as it arrives, the process lives and gets its share of the CPU.
+// beat sends a byte at a fixed rhythm: as long as it arrives, the process lives and gets its share of the CPU. There is none
+// before the node has started, or others would rely on one that was killed and is on its way up.
 func (s *Server) beat(w http.ResponseWriter, r *http.Request) {
+	if err := s.node.Started(); err != nil {
+		writeFailure(w, err)
+		return
+	}
 	control := http.NewResponseController(w)
 	ticker := time.NewTicker(beatInterval)
 	defer ticker.Stop()

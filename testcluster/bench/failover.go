@@ -18,6 +18,7 @@ func failover(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("failover", flag.ContinueOnError)
 	rounds := flags.Int("rounds", 20, "rounds of each case")
 	only := flags.String("case", "", "measure only this case: killed, cut, off, stopped, move, drain or stop")
+	connections := flags.Int("connections", 1000, "connections that are open during planned moves")
 	peers := flags.Bool("peers", true, "measure keepalived too, where it is installed")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -25,7 +26,7 @@ func failover(ctx context.Context, args []string, out io.Writer) error {
 	err := lab.Script(out, func(t lab.T) {
 		l := lab.Start(t, 3)
 		l.Apply(l.Site(l.VIP(0)))
-		b := &bench{t: t, lab: l, probe: l.Probe(l.VIP(0)), rounds: *rounds, only: *only, ctx: ctx}
+		b := &bench{t: t, lab: l, probe: l.Probe(l.VIP(0)), rounds: *rounds, connections: *connections, only: *only, ctx: ctx}
 		s := &tripod{bench: b}
 		b.faults(out, s)
 		s.unasked()
@@ -63,8 +64,10 @@ type bench struct {
 	lab    *lab.Lab
 	probe  *lab.Probe
 	rounds int
-	only   string
-	ctx    context.Context
+	// connections are open during planned moves.
+	connections int
+	only        string
+	ctx         context.Context
 }
 
 func (b *bench) wanted(name string) bool {

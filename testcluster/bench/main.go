@@ -2,7 +2,7 @@
 
 // Command bench measures what tripod promises, on real processes, and prints tables that anybody can make again:
 //
-//	go run ./testcluster/bench failover [-rounds 20] [-case killed] [-peers=false]
+//	go run ./testcluster/bench failover [-rounds 20] [-case killed] [-connections 1000] [-peers=false]
 //	go run ./testcluster/bench calm [-for 10m]
 //
 // Both need root, for the network namespaces of package lab. Failover does every fault and every planned move to the holder
@@ -27,6 +27,9 @@ func main() {
 	if testcluster.IsProgram() {
 		os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
+	// As root it may have more connections than the machine's default; otherwise the lab will say so.
+	most := syscall.Rlimit{Cur: 1 << 20, Max: 1 << 20}
+	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &most)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	measure := map[string]func(context.Context, []string, io.Writer) error{"failover": failover, "calm": calm}

@@ -136,9 +136,14 @@ func (h *Host) Do(f func() error) error {
 
 // Dial connects from the host to an address given in numbers; there is no DNS on the LAN.
 func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return h.dialFrom(ctx, nil, network, address)
+}
+
+// dialFrom is Dial from one of the host's addresses; nil: whichever the kernel takes.
+func (h *Host) dialFrom(ctx context.Context, from net.Addr, network, address string) (net.Conn, error) {
 	var conn net.Conn
 	err := h.Do(func() (err error) {
-		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+		conn, err = (&net.Dialer{LocalAddr: from}).DialContext(ctx, network, address)
 		return err
 	})
 	return conn, err

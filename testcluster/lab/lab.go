@@ -24,6 +24,7 @@ const (
 	serversNumber = 60
 	foreignNumber = 70
 	vipNumber     = 100
+	sourceNumber  = 200 // of the client's further addresses
 	mostNodes     = 9
 )
 

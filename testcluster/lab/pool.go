@@ -70,12 +70,19 @@ func (l *Lab) Pool(address string, n int, every time.Duration, protocol Protocol
 		port = echoPort
 	}
 	target := net.JoinHostPort(address, strconv.Itoa(port))
-	if _, err := netip.ParseAddrPort(target); err != nil {
+	to, err := netip.ParseAddr(address)
+	if err != nil {
 		l.t.Fatalf("pool: %v", err)
 	}
 	start := time.Now()
+	var from net.Addr
 	for i := range n {
-		c, err := p.open(target)
+		if i%perSource == 0 && i > 0 {
+			if from, err = p.source(i/perSource, to.Is6()); err != nil {
+				l.t.Fatalf("pool: one more address of the client: %v", err)
+			}
+		}
+		c, err := p.open(from, target)
 		if err != nil {
 			l.t.Fatalf("pool: connection %d of %d to %s: %v", i+1, n, target, err)
 		}
@@ -86,20 +93,38 @@ func (l *Lab) Pool(address string, n int, every time.Duration, protocol Protocol
 	return p
 }
 
+// perSource is how many connections one address of the client makes; it has 28,000 ports for each target.
+const perSource = 20_000
+
+// source gives the client another address, from which its ports are free again.
+func (p *Pool) source(i int, v6 bool) (net.Addr, error) {
+	number, bits := sourceNumber+i, bits4
+	ip := address4(number)
+	if v6 {
+		ip, bits = address6(number), bits6
+	}
+	if !p.lab.Client.Has(ip) {
+		if err := p.lab.Client.addAddress(netip.PrefixFrom(ip, bits)); err != nil {
+			return nil, err
+		}
+	}
+	return &net.TCPAddr{IP: ip.AsSlice()}, nil
+}
+
 // pooled is one connection.
 type pooled struct {
 	net.Conn
 	r *bufio.Reader
 }
 
-func (p *Pool) open(target string) (*pooled, error) {
+func (p *Pool) open(from net.Addr, target string) (*pooled, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	conn, err := p.lab.Client.Dial(ctx, "tcp", target)
+	conn, err := p.lab.Client.dialFrom(ctx, from, "tcp", target)
 	if err != nil {
 		return nil, err
 	}
-	c := &pooled{conn, bufio.NewReader(conn)}
+	c := &pooled{conn, bufio.NewReaderSize(conn, 512)}
 	if err := p.tick(c); err != nil {
 		conn.Close()
 		return nil, err

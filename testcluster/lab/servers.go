@@ -20,7 +20,7 @@ const (
 
 // serve starts the servers behind the cluster. The web server answers with the name of the host that asked it,
 // which is the node that the request came through. /stream sends that name, one line every 25 ms, until the
-// request ends. The echo server sends back every line with that name before it.
+// request ends, and /upgrade switches to a protocol of which it sends the same. The echo server sends back every line with that name before it.
 func (l *Lab) serve() error {
 	web, err := l.Servers.Listen("tcp", fmt.Sprintf(":%d", webPort))
 	if err != nil {
@@ -30,6 +30,7 @@ func (l *Lab) serve() error {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, l.hostAt(r.RemoteAddr)) })
 	mux.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/stream", l.stream)
+	mux.HandleFunc("/upgrade", l.upgrade)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: Patience}
 	go server.Serve(web) // until Close
 	l.t.Cleanup(func() { server.Close() })
@@ -73,6 +74,20 @@ func (l *Lab) stream(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		}
+	}
+}
+
+func (l *Lab) upgrade(w http.ResponseWriter, r *http.Request) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", r.Header.Get("Upgrade"))
+	for err == nil {
+		time.Sleep(25 * time.Millisecond)
+		_, err = fmt.Fprintln(conn, l.hostAt(r.RemoteAddr))
 	}
 }
 
