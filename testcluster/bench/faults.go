@@ -49,7 +49,7 @@ var faults = []fault{
 type round struct {
 	from, to *lab.Node
 	harmed   lab.Moment
-	took     time.Duration // until another node answered
+	took     time.Duration // until another node answered; to is nil if none did
 	two      bool          // the old holder still answered then
 	note     string        // how it came about
 }
@@ -67,7 +67,9 @@ func (b *bench) faults(out io.Writer, s system) {
 		two := 0
 		for i := 0; i < b.rounds && b.ctx.Err() == nil; i++ {
 			r := b.round(f, s)
-			took = append(took, r.took)
+			if r.to != nil {
+				took = append(took, r.took)
+			}
 			if r.two {
 				two++
 			}
@@ -76,6 +78,7 @@ func (b *bench) faults(out io.Writer, s system) {
 			}
 		}
 		if len(took) == 0 {
+			fmt.Fprintf(table, "%s\t%s\t0\tno other node was reached\t\t\t\t%d\n", s.name(), f.name, two)
 			continue
 		}
 		slices.Sort(took)
@@ -100,12 +103,35 @@ func (b *bench) round(f fault, s system) *round {
 	b.rest()
 	s.before(r.from)
 	r.harmed = f.harm(s, r.from)
-	r.to = b.probe.WaitHolder(lab.Not(r.from))
-	r.took = b.probe.Failover(r.harmed)
+	if s.promises() {
+		r.to = b.probe.WaitHolder(lab.Not(r.from))
+	} else {
+		r.to = b.another(r)
+	}
+	if r.to != nil {
+		r.took = b.probe.Failover(r.harmed)
+	}
 	b.wait(time.Second)
 	r.two = slices.Contains(b.probe.Stations(r.harmed.Add(r.took+time.Second/2)), r.from.Name)
 	s.after(r)
 	f.mend(s, r.from)
 	s.mended()
 	return r
+}
+
+// mostPatience is how long those who promised nothing may take.
+const mostPatience = 10 * time.Second
+
+// another is the first other node that answers within mostPatience, or nil. Of two that hold the address the clients may stay with the
+// old one.
+func (b *bench) another(r *round) *lab.Node {
+	for b.ctx.Err() == nil && b.lab.Now().Sub(r.harmed) < mostPatience {
+		for _, a := range b.probe.Answers() {
+			if a.Start > r.harmed && !a.Failed() && a.Node != r.from.Name {
+				return b.lab.Named(a.Node)
+			}
+		}
+		b.wait(100 * time.Millisecond)
+	}
+	return nil
 }
