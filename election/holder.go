@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,15 +76,6 @@ func (c HolderConfig) Validate() error {
 		return fmt.Errorf("holder: a hold of %v is not twice the read interval of %v; renewals would come too late", hold, interval)
 	}
 	return nil
-}
-
-// Held is one address that the node holds.
-type Held struct {
-	Address  netip.Addr
-	Epoch    int64
-	Revision int64
-	Since    time.Time     // by the wall clock, for people
-	Until    time.Duration // on the Clock, if no further read succeeds
 }
 
 // Holder runs the hold protocol of one node, for all addresses. See the package comment.
@@ -221,27 +211,6 @@ func (h *Holder) Acknowledged(word Acknowledgement) {
 	default: // a flood; without the word this node waits a little longer
 		h.cfg.Log.Warn("acknowledgement ignored, too many at once", "vip", word.Address, "from", word.From)
 	}
-}
-
-// Held lists the addresses that this node holds now, in order.
-func (h *Holder) Held() []Held {
-	snapshot := h.held.Load()
-	if snapshot == nil {
-		return nil
-	}
-	now := h.cfg.Clock()
-	held := make([]Held, 0, len(*snapshot))
-	for _, each := range *snapshot {
-		if now < each.Until { // else run has been kept from dropping it
-			held = append(held, each)
-		}
-	}
-	return held
-}
-
-// Holds tells whether the node holds an address now.
-func (h *Holder) Holds(address netip.Addr) bool {
-	return slices.ContainsFunc(h.Held(), func(each Held) bool { return each.Address == address })
 }
 
 // run owns the machine.

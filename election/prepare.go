@@ -66,10 +66,15 @@ func (p *Placer) forget(wanted func(netip.Addr) bool) {
 	}
 }
 
-// prepareMove prepares a move that an operator asked for, and waits for it.
+// prepareMove prepares a move that an operator asked for, and waits for it. At least half of the time that ctx has left is for the
+// move itself, which does not depend on it.
 func (p *Placer) prepareMove(ctx context.Context, nodes []Candidate, c change) {
 	if p.planned(nodes, c.address, c.before.Holder) {
-		call, cancel := context.WithTimeout(ctx, prepareTimeout)
+		limit := prepareTimeout
+		if end, ok := ctx.Deadline(); ok {
+			limit = min(limit, time.Until(end)/2)
+		}
+		call, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		p.cfg.Prepare(call, c.address, c.before.Holder, c.holder)
 	}

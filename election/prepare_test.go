@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"testing"
+	"time"
 )
 
 // prep is one call of Prepare that a test lets go on.
@@ -107,6 +108,21 @@ func TestMoveIsPrepared(t *testing.T) {
 	}
 	close(call.done)
 	if err := <-moved; err != nil || s.record(address).Holder != "b" {
+		t.Fatalf("moved to %q: %v", s.record(address).Holder, err)
+	}
+}
+
+// A preparation that does not end uses up no operator's patience: the move goes on without.
+func TestMoveDoesNotNeedItsPreparation(t *testing.T) {
+	t.Parallel()
+	s := &scene{vips: wishes(vipList(1)), nodes: ready("a", "b"), down: map[string]bool{}}
+	address := s.vips[0].Address
+	p, calls := preparing(t, s)
+	eventually(t, "it is placed", func() bool { return s.record(address).Holder == "a" })
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	go func() { <-calls }() // and never lets it go on
+	if _, err := p.Move(ctx, address, "b", ""); err != nil || ctx.Err() != nil || s.record(address).Holder != "b" {
 		t.Fatalf("moved to %q: %v", s.record(address).Holder, err)
 	}
 }
