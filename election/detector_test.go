@@ -23,7 +23,7 @@ type beacon struct {
 
 	mu       sync.Mutex
 	listener net.Listener
-	conns    map[net.Conn]bool
+	conns    map[net.Conn]bool // whether it has said something on them
 	muted    map[net.Conn]bool
 	wg       sync.WaitGroup
 }
@@ -53,7 +53,7 @@ func (b *beacon) start() {
 				return
 			}
 			b.mu.Lock()
-			b.conns[conn] = true
+			b.conns[conn] = false
 			b.mu.Unlock()
 			b.wg.Add(1)
 			go b.send(conn)
@@ -77,14 +77,23 @@ func (b *beacon) send(conn net.Conn) {
 			if _, err := conn.Write([]byte{1}); err != nil {
 				return
 			}
+			b.said(conn)
 		}
 		time.Sleep(5 * time.Millisecond)
 		b.mu.Lock()
-		alive := b.conns[conn]
+		_, alive := b.conns[conn]
 		b.mu.Unlock()
 		if !alive {
 			return
 		}
+	}
+}
+
+func (b *beacon) said(conn net.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, alive := b.conns[conn]; alive {
+		b.conns[conn] = true
 	}
 }
 
@@ -93,15 +102,21 @@ func (b *beacon) mute() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.muted = maps.Clone(b.conns)
+	for conn := range b.muted {
+		b.muted[conn] = true
+	}
 }
 
-// hangUp closes the connections.
-func (b *beacon) hangUp() {
+// hangUp closes the connections, or only those on which something was said: one that ends before that has not worked, and
+// is not made again at once.
+func (b *beacon) hangUp(all bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for conn := range b.conns {
-		_ = conn.Close()
-		delete(b.conns, conn)
+	for conn, said := range b.conns {
+		if said || all {
+			_ = conn.Close()
+			delete(b.conns, conn)
+		}
 	}
 }
 
@@ -110,9 +125,9 @@ func (b *beacon) stop() {
 	b.mu.Lock()
 	_ = b.listener.Close()
 	b.mu.Unlock()
-	b.hangUp()
+	b.hangUp(true)
 	b.wg.Wait()
-	b.hangUp() // one that was accepted in between
+	b.hangUp(true) // one that was accepted in between
 }
 
 // peers dials beacons by name.
@@ -216,7 +231,7 @@ func TestDetectorDialsAgain(t *testing.T) {
 	for n := range int64(5) {
 		eventually(t, "a dial", func() bool { return a.dials.Load() > n })
 		a.reached()
-		eventually(t, "hung up", func() bool { a.hangUp(); return a.dials.Load() > n+1 })
+		eventually(t, "hung up", func() bool { a.hangUp(false); return a.dials.Load() > n+1 })
 	}
 	if changes.Load() != 0 || d.Suspected("a") {
 		t.Errorf("%d changes, suspected because %q", changes.Load(), d.Why("a"))
