@@ -9,7 +9,11 @@ import (
 	"tripod/node/api"
 )
 
-const steerInterval = time.Second
+const (
+	steerInterval = time.Second
+	// steerTimeout bounds one hand-over of raft leadership. It takes a round trip, or etcd abandons it after an election timeout.
+	steerTimeout = time.Second
+)
 
 // wishes are the VIPs of the served document and where it wants them; nil while there is none.
 func (v *vips) wishes() []election.Wish {
@@ -52,41 +56,45 @@ func (v *vips) candidatesBut(drains *drains) []election.Candidate {
 }
 
 // steer keeps raft leadership off a node that holds a VIP while another voter holds none: losing the holder
-// then costs no raft election on top.
+// then costs no raft election on top. A voter that seems well and does not take leadership, because it lags behind or cannot be
+// reached by etcd, does not keep the next one from being asked.
 func (v *vips) steer(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause(ctx, steerInterval)
-		if !v.node.member.Leading() || len(v.holder.Held()) == 0 {
-			continue
-		}
-		if to := v.freeVoter(); to != "" {
-			call, cancel := context.WithTimeout(ctx, storeTimeout)
-			if err := v.node.member.MoveLeader(call, to); err != nil && ctx.Err() == nil {
-				v.node.log.Debug("raft leadership stays on a vip holder", "error", err)
+		for _, to := range v.freeVoters() {
+			if !v.node.member.Leading() || len(v.holder.Held()) == 0 {
+				break
 			}
+			call, cancel := context.WithTimeout(ctx, steerTimeout)
+			err := v.node.member.MoveLeader(call, to)
 			cancel()
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+			v.node.log.Info("raft leadership stays on a vip holder", "refused_by", to, "error", err)
 		}
 	}
 }
 
-// freeVoter is another voter that is well and holds nothing; empty if there is none. One that drains is about to
-// be taken away, and its leadership with it.
-func (v *vips) freeVoter() string {
+// freeVoters are the other voters that are well and hold nothing. One that drains is about to be taken away, and its
+// leadership with it.
+func (v *vips) freeVoters() []string {
 	nodes, records := v.nodes.Load(), v.records.Load()
 	if nodes == nil || records == nil {
-		return ""
+		return nil
 	}
 	busy := map[string]bool{v.node.Name(): true}
 	for _, r := range *records {
 		busy[r.Holder] = true
 	}
+	var free []string
 	for _, voter := range v.node.voters {
 		key, ok := (*nodes)[voter.Name]
 		if ok && key.State == api.Ready && !busy[voter.Name] && !v.detector.Suspected(voter.Name) {
-			return voter.Name
+			free = append(free, voter.Name)
 		}
 	}
-	return ""
+	return free
 }
 
 // awaitNone waits until this node holds nothing, or nobody else could, or ctx ends.

@@ -73,10 +73,11 @@ func TestVIPFaultsOfTheLeader(t *testing.T) {
 }
 
 func faultOfTheLeader(l *Lab, p *Probe, fault vipFault, both bool) {
-	holder := p.WaitHolder()
-	var leader *Node
+	var holder, leader *Node
 	l.Wait("raft leadership off the holder", func() error {
-		if leader = l.RaftLeader(); leader == holder {
+		// Anew each time: what the round before did may still move it.
+		holder, leader = p.WaitHolder(), l.RaftLeader()
+		if leader == holder {
 			return errors.New(holder.Name + " leads and holds")
 		}
 		return nil
