@@ -1,0 +1,113 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"syscall"
+
+	"tripod/node/cli"
+	"tripod/testcluster/bench/origin"
+)
+
+// roleVariable makes this binary one of the children of bench http.
+const roleVariable = "BENCH_ROLE"
+
+// profileVariable is the file for the processor profile of a tripod: SIGUSR1 starts it, SIGUSR2 ends it.
+const profileVariable = "BENCH_PROFILE"
+
+// role is what a child does, with its arguments.
+type role string
+
+const (
+	roleTripod role = "tripod"
+	roleOrigin role = "origin"
+)
+
+// command is a child in this role, not started. It gets none of the settings that this process may have for tripod.
+func (r role) command(args ...string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, args...)
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "TRIPOD_") {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	cmd.Env = append(cmd.Env, roleVariable+"="+string(r))
+	return cmd, nil
+}
+
+// play plays the role to its end, and returns the exit code.
+func (r role) play(args []string) int {
+	var err error
+	switch r {
+	case roleTripod:
+		if file := os.Getenv(profileVariable); file != "" {
+			go profile(file)
+		}
+		return cli.Main(args, os.Stdin, os.Stdout, os.Stderr)
+	case roleOrigin:
+		err = playOrigin(args)
+	default:
+		err = fmt.Errorf("no role %q", r)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
+// playOrigin is a web server on the address in args. One thread is enough for it, and leaves more to the others.
+func playOrigin(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("an origin needs an address, has %q", args)
+	}
+	runtime.GOMAXPROCS(1)
+	l, err := net.Listen("tcp", args[0])
+	if err != nil {
+		return err
+	}
+	return origin.Serve(l)
+}
+
+// profile writes a processor profile, once. The file has its name when it is complete.
+func profile(file string) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2)
+	f, err := os.Create(file + ".part")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: profile:", err)
+		return
+	}
+	running := false
+	for s := range signals {
+		switch {
+		case s == syscall.SIGUSR1 && !running:
+			if err := pprof.StartCPUProfile(f); err != nil {
+				fmt.Fprintln(os.Stderr, "bench: profile:", err)
+				return
+			}
+			running = true
+		case s == syscall.SIGUSR2 && running:
+			pprof.StopCPUProfile()
+			if err := f.Close(); err == nil {
+				err = os.Rename(f.Name(), file)
+			}
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "bench: profile:", err)
+			}
+			return
+		}
+	}
+}
