@@ -1,0 +1,145 @@
+package rule
+
+import (
+	"maps"
+	"slices"
+
+	"tripod/proxy/web/message"
+)
+
+// op is one change to the fields of a message.
+type op struct {
+	do    change
+	name  string // as it is written
+	lower string // as it is compared
+	kind  message.Kind
+	value template
+}
+
+type change uint8
+
+const (
+	remove change = iota
+	set
+	add
+)
+
+// edits are the changes to one direction's fields, in their order.
+type edits []op
+
+// compileHeaders appends the changes of c. What sets Host is returned apart: it is no field of a message.Request.
+func (e edits) compileHeaders(c *HeadersConfig) (edits, template) {
+	if c == nil {
+		return e, nil
+	}
+	var hostValue template
+	for _, name := range c.Remove {
+		e = append(e, newOp(remove, name, ""))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Set)) {
+		o := newOp(set, name, c.Set[name])
+		if o.kind == message.Host {
+			hostValue = o.value
+			continue
+		}
+		e = append(e, o)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Add)) {
+		e = append(e, newOp(add, name, c.Add[name]))
+	}
+	return e, hostValue
+}
+
+func newOp(do change, name, value string) op {
+	o := op{do: do, name: name, lower: lower(name), kind: message.KindOf(name)}
+	if o.kind == message.Provenance {
+		o.kind = message.Other // an engine that drops what clients say about themselves leaves what the document says
+	}
+	o.value, _ = parseTemplate(value)
+	return o
+}
+
+// lower makes ASCII capitals small.
+func lower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c | 0x20
+		}
+	}
+	return string(b)
+}
+
+// apply makes the changes in place.
+func (e edits) apply(fields []message.Field, v *Vars) []message.Field {
+	for i := range e {
+		o := &e[i]
+		switch o.do {
+		case remove:
+			fields = drop(fields, o.lower, 0)
+		case add:
+			fields = append(fields, message.Field{Name: o.name, Value: o.value.expand(v), Kind: o.kind})
+		case set:
+			f := message.Field{Name: o.name, Value: o.value.expand(v), Kind: o.kind}
+			if at := find(fields, o.lower); at >= 0 {
+				fields[at] = f
+				fields = drop(fields, o.lower, at+1)
+			} else {
+				fields = append(fields, f)
+			}
+		}
+	}
+	return fields
+}
+
+// find is the index of the first field with a name, or -1.
+func find(fields []message.Field, lower string) int {
+	for i := range fields {
+		if message.EqualFold(fields[i].Name, lower) {
+			return i
+		}
+	}
+	return -1
+}
+
+// drop removes the fields with a name from index from on.
+func drop(fields []message.Field, lower string, from int) []message.Field {
+	kept := from
+	for i := from; i < len(fields); i++ {
+		if message.EqualFold(fields[i].Name, lower) {
+			continue
+		}
+		if kept != i {
+			fields[kept] = fields[i]
+		}
+		kept++
+	}
+	clear(fields[kept:])
+	return fields[:kept]
+}
+
+// EditRequest changes the fields that a server gets, in place: after those that end here and those about the client's end of the
+// way were dropped, and before tripod's own are added. Host is apart: see Host. The values share memory with v.
+func (r *Rules) EditRequest(fields []message.Field, v *Vars) []message.Field {
+	if r == nil {
+		return fields
+	}
+	return r.request.apply(fields, v)
+}
+
+// Host is the host that the server is to see instead of the client's; false if the rules name none.
+func (r *Rules) Host(v *Vars) (string, bool) {
+	if r == nil || r.host == nil {
+		return "", false
+	}
+	return r.host.expand(v), true
+}
+
+// EditResponse changes the fields that a client gets, in place: of a server's answer, of a fixed one, and of tripod's own errors on
+// the route. It is called after Encode, so that the document has the last word.
+func (r *Rules) EditResponse(fields []message.Field, v *Vars) []message.Field {
+	if r == nil {
+		return fields
+	}
+	return r.response.apply(fields, v)
+}

@@ -1,0 +1,119 @@
+package rule
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// How hard answers are compressed while a client waits for them: the levels behind which a further per cent costs far more time
+// than the network gives back. The windows bound what a running answer keeps in memory.
+const (
+	gzipLevel    = 4
+	brotliLevel  = 4
+	brotliWindow = 18      // as a power of two
+	zstdWindow   = 1 << 18 // a browser takes up to 8 MiB (RFC 9659 §3)
+)
+
+// Compressor keeps the encoders that are not at work. The zero value is ready, and must not be copied after its first use.
+type Compressor struct{ pools [encodings]sync.Pool }
+
+// coder is what the libraries' writers have in common.
+type coder interface {
+	io.WriteCloser
+	Flush() error
+	Reset(io.Writer)
+}
+
+var (
+	_ coder = (*gzip.Writer)(nil)
+	_ coder = (*brotli.Writer)(nil)
+	_ coder = (*zstd.Encoder)(nil)
+)
+
+// Encoder compresses one answer's content. One goroutine uses it at a time.
+type Encoder struct {
+	pool  *sync.Pool
+	coder coder
+}
+
+// errEnded is the error of whoever writes after the end.
+var errEnded = errors.New("write content: the encoder was closed")
+
+// Encoder returns an encoder that writes to w, or nil for Identity. It has to be ended with Close or Discard.
+func (c *Compressor) Encoder(e Encoding, w io.Writer) *Encoder {
+	if e == Identity || e >= encodings {
+		return nil
+	}
+	pool := &c.pools[e]
+	in, ok := pool.Get().(coder)
+	if !ok {
+		in = newCoder(e)
+	}
+	in.Reset(w)
+	return &Encoder{pool, in}
+}
+
+func newCoder(e Encoding) coder {
+	switch e {
+	case Brotli:
+		return brotli.NewWriterOptions(nil, brotli.WriterOptions{Quality: brotliLevel, LGWin: brotliWindow})
+	case Zstd:
+		z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(zstdWindow),
+			zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false))
+		if err != nil {
+			panic("rule: " + err.Error()) // options that are constants
+		}
+		return z
+	}
+	g, err := gzip.NewWriterLevel(nil, gzipLevel)
+	if err != nil {
+		panic("rule: " + err.Error())
+	}
+	return g
+}
+
+// Write compresses p. Some of it may stay in the encoder until Flush or Close.
+func (e *Encoder) Write(p []byte) (int, error) {
+	if e.coder == nil {
+		return 0, errEnded
+	}
+	return e.coder.Write(p)
+}
+
+// Flush writes what the client needs to read everything so far. It is called when the server pauses, or an answer that comes in
+// parts would reach the client late.
+func (e *Encoder) Flush() error {
+	if e.coder == nil {
+		return errEnded
+	}
+	return e.coder.Flush()
+}
+
+// Close writes the end of the content. It does nothing the second time.
+func (e *Encoder) Close() error {
+	if e.coder == nil {
+		return nil
+	}
+	err := e.coder.Close()
+	e.release()
+	return err
+}
+
+// Discard gives up without writing an end, for content that broke off: the client must not take it for whole.
+func (e *Encoder) Discard() {
+	if e.coder != nil {
+		e.release()
+	}
+}
+
+// release puts the encoder back, without what it wrote to.
+func (e *Encoder) release() {
+	e.coder.Reset(io.Discard)
+	e.pool.Put(e.coder)
+	e.coder = nil
+}

@@ -1,0 +1,46 @@
+package rule
+
+// unescape reads the percent-encoding at i (RFC 3986 §2.1).
+func unescape(s string, i int) (byte, bool) {
+	if i+2 >= len(s) {
+		return 0, false
+	}
+	high, low := unhex(s[i+1]), unhex(s[i+2])
+	return high<<4 | low&15, high < 16 && low < 16
+}
+
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	}
+	return 0xff
+}
+
+// next decodes one character of a raw path: what it is and how long it is written. A % that begins no encoding is itself.
+func next(s string, i int) (c byte, size int) {
+	if s[i] == '%' {
+		if c, ok := unescape(s, i); ok {
+			return c, 3
+		}
+	}
+	return s[i], 1
+}
+
+// dots counts the decoded dots that a raw segment consists of; 0 if it has anything else, or more than two.
+func dots(segment string) int {
+	n := 0
+	for i := 0; i < len(segment); n++ {
+		c, size := next(segment, i)
+		if c != '.' || n == 2 {
+			return 0
+		}
+		i += size
+	}
+	return n
+}
+
+func isDot(segment string) bool    { return dots(segment) == 1 }
+func isDotDot(segment string) bool { return dots(segment) == 2 }
