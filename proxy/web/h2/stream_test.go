@@ -1,0 +1,146 @@
+package h2_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/net/http2"
+
+	"tripod/proxy/web/h2"
+	"tripod/proxy/web/message"
+)
+
+// client returns an ordinary client over one connection.
+func client(t testing.TB, s *server, config *tls.Config) *http.Client {
+	t.Helper()
+	tr := &http2.Transport{
+		AllowHTTP:          true,
+		DisableCompression: true,
+		DialTLSContext: func(ctx context.Context, network, _ string, _ *tls.Config) (net.Conn, error) {
+			if config == nil {
+				return net.Dial(network, s.addr())
+			}
+			return tls.Dial(network, s.addr(), config)
+		},
+	}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr}
+}
+
+// echo answers with the request's content and trailers, and what its head was in fields.
+func echo(s *h2.Stream) {
+	r := s.Request()
+	fields := []message.Field{
+		{Name: "Method", Value: r.Method}, {Name: "Target", Value: r.Target}, {Name: "Authority", Value: r.Host},
+		{Name: "Length", Value: fmt.Sprint(r.Length)}, {Name: "Trailer", Value: "Sum"},
+	}
+	if v, ok := message.Lookup(r.Fields, message.Cookie); ok {
+		fields = append(fields, message.Field{Name: "Saw-Cookie", Value: v})
+	}
+	if s.Respond(200, fields, false) != nil {
+		return
+	}
+	buf := make([]byte, 20<<10)
+	for {
+		n, err := s.Read(buf)
+		if s.Write(buf[:n], false) != nil {
+			return
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return
+		}
+	}
+	_ = s.End(append(s.Trailers(), message.Field{Name: "Sum", Value: "done"}))
+}
+
+func TestExchange(t *testing.T) {
+	srv, cl := certificate(t)
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprint("tls=", secure), func(t *testing.T) {
+			var s *server
+			var c *http.Client
+			if secure {
+				s = serveWith(t, &h2.Options{TLS: true}, srv, echo)
+				c = client(t, s, cl)
+			} else {
+				s = serve(t, nil, echo)
+				c = client(t, s, nil)
+			}
+			var wg sync.WaitGroup
+			for i := range 30 {
+				wg.Go(func() { exchange(t, c, i) })
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func exchange(t *testing.T, c *http.Client, i int) {
+	body := bytes.Repeat([]byte{byte(i)}, i*i*i*111)
+	r, err := http.NewRequest("POST", fmt.Sprint("https://h2.test/some/path?i=", i), io.MultiReader(bytes.NewReader(body)))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	r.Header.Set("Cookie", "a=b")
+	r.Header.Add("Cookie", "c=d")
+	r.Trailer = http.Header{"Asked": {"for"}}
+	res, err := c.Do(r)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer func() { _ = res.Body.Close() }()
+	got, err := io.ReadAll(res.Body)
+	if err != nil || !bytes.Equal(got, body) {
+		t.Errorf("%d: got %d bytes of %d, error %v", i, len(got), len(body), err)
+	}
+	for name, want := range map[string]string{
+		"Method": "POST", "Target": fmt.Sprint("/some/path?i=", i), "Authority": "h2.test", "Length": "-1", "Saw-Cookie": "a=b; c=d",
+	} {
+		if got := res.Header.Get(name); got != want {
+			t.Errorf("%s is %q, not %q", name, got, want)
+		}
+	}
+	if res.Trailer.Get("Sum") != "done" || res.Trailer.Get("Asked") != "for" {
+		t.Errorf("trailers %v", res.Trailer)
+	}
+}
+
+func TestManySmall(t *testing.T) {
+	s := serve(t, nil, func(s *h2.Stream) {
+		body := []byte(strings.Repeat("x", 100))
+		_ = s.Respond(200, []message.Field{{Name: "Content-Type", Value: "text/plain"}, {Name: "Content-Length", Value: "100"}}, false)
+		_ = s.Write(body, true)
+	})
+	c := client(t, s, nil)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			for range 200 {
+				res, err := c.Get("https://h2.test/")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := io.ReadAll(res.Body)
+				if err != nil || len(got) != 100 || res.Header.Get("Content-Type") != "text/plain" {
+					t.Errorf("got %d bytes, %v, %v", len(got), err, res.Header)
+				}
+				_ = res.Body.Close()
+			}
+		})
+	}
+	wg.Wait()
+}
