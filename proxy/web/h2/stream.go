@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,6 +29,7 @@ type Stream struct {
 	closed   bool  // we have
 	answered bool  // a final head was sent
 	settled  bool  // counts for MaxStreams no more
+	halted   bool  // Interrupt was called
 	trailers []message.Field
 
 	content    content
@@ -74,7 +76,7 @@ func (s *Stream) recycle() {
 	if cap(s.req.Fields) > 128 {
 		s.req.Fields = nil
 	}
-	s.err, s.ended, s.closed, s.answered, s.settled = nil, false, false, false, false
+	s.err, s.ended, s.closed, s.answered, s.settled, s.halted = nil, false, false, false, false, false
 	s.got, s.recvBack, s.patience = 0, 0, 0
 	o.streams.Put(s)
 }
@@ -99,6 +101,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if s.halted {
+		return 0, errHalted
+	}
 	if s.content.size == 0 && !s.ended && s.err == nil && len(p) > 0 {
 		c.flush() // an answer's head, or 100 (Continue), that the client may be waiting for
 		if err := s.awaitContent(); err != nil {
@@ -123,12 +128,26 @@ func (s *Stream) Read(p []byte) (int, error) {
 func (s *Stream) awaitContent() error {
 	until := deadline(s.patience)
 	for s.content.size == 0 && !s.ended && s.err == nil {
+		if s.halted {
+			return errHalted
+		}
 		if s.receive.wait(until) {
 			return fmt.Errorf("wait for content: %w", os.ErrDeadlineExceeded)
 		}
 	}
 	return nil
 }
+
+// Interrupt makes Read return, now and later, with an error of its own. Any goroutine may call it while the handler runs; the answer
+// is not touched by it.
+func (s *Stream) Interrupt() {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.halted = true
+	s.receive.cond.Broadcast()
+}
+
+var errHalted = errors.New("reading the content was interrupted")
 
 // Trailers are the fields after the content, once Read has returned io.EOF.
 func (s *Stream) Trailers() []message.Field {
