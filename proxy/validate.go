@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"tripod/proxy/upstream"
+	"tripod/proxy/web/rule"
 )
 
 // Validate checks the listener's own rules. Its error joins one *upstream.FieldError for each fault.
@@ -27,6 +28,9 @@ func (c ListenerConfig) Validate() error {
 		if c.RedirectHTTPS && c.TLS {
 			errs = append(errs, upstream.Errorf("redirect_https", "a listener with tls would redirect to itself"))
 		}
+		if c.H2C && c.TLS {
+			errs = append(errs, upstream.Errorf("h2c", "h2c is HTTP/2 without TLS: with tls clients have HTTP/2 anyway"))
+		}
 	case TCP:
 		if c.Service == "" {
 			errs = append(errs, upstream.Errorf("service", "a tcp listener needs a service"))
@@ -34,9 +38,20 @@ func (c ListenerConfig) Validate() error {
 		if c.RedirectHTTPS {
 			errs = append(errs, upstream.Errorf("redirect_https", "a tcp listener cannot redirect"))
 		}
+		if c.H2C {
+			errs = append(errs, upstream.Errorf("h2c", "a tcp listener passes on what comes, HTTP/2 with it"))
+		}
+		if c.ProxyProtocol != nil {
+			errs = append(errs, upstream.Errorf("proxy_protocol", "a tcp listener passes on what comes, PROXY headers with it"))
+		}
+		if c.TrustedProxies != nil {
+			errs = append(errs, upstream.Errorf("trusted_proxies", "a tcp listener sees no X-Forwarded-For"))
+		}
 	default:
 		errs = append(errs, upstream.Errorf("protocol", "unknown protocol %q: use %s or %s", c.Protocol, HTTP, TCP))
 	}
+	errs = append(errs, prefixed("proxy_protocol", rule.ValidateNetworks(c.ProxyProtocol))...)
+	errs = append(errs, prefixed("trusted_proxies", rule.ValidateNetworks(c.TrustedProxies))...)
 	return errors.Join(errs...)
 }
 
@@ -58,17 +73,48 @@ func (c RouteConfig) Validate() error {
 	case slices.ContainsFunc(strings.Split(c.Path, "/"), func(s string) bool { return s == "." || s == ".." }):
 		fault("path", "path %q holds dot segments: no request ever matches it", c.Path)
 	}
+	errs = append(errs, c.validateLead()...)
+	errs = append(errs, prefixed("", c.Rules.Validate(c.Path, c.leads()))...)
+	return errors.Join(errs...)
+}
+
+// leads says where the route leads.
+func (c RouteConfig) leads() rule.Leads {
 	switch {
-	case c.Service == "" && c.Redirect == "":
-		fault("", "the route leads nowhere: give it a service or a redirect")
-	case c.Service != "" && c.Redirect != "":
-		fault("", "the route has a service and a redirect: give it one of them")
+	case c.Service != "":
+		return rule.ToService
 	case c.Redirect != "":
-		if u, err := url.Parse(c.Redirect); err != nil || u.Scheme != "http" && u.Scheme != "https" || !upstream.ValidHost(u.Host) {
-			fault("redirect", "%q is no http or https URL", c.Redirect)
+		return rule.ToURL
+	case c.Rules.Respond != nil:
+		return rule.ToAnswer
+	}
+	return rule.Nowhere
+}
+
+// validateLead checks that the route leads to one place.
+func (c RouteConfig) validateLead() []error {
+	first := ""
+	for _, k := range []struct {
+		key string
+		set bool
+	}{{"service", c.Service != ""}, {"redirect", c.Redirect != ""}, {"respond", c.Rules.Respond != nil}} {
+		switch {
+		case !k.set:
+		case first == "":
+			first = k.key
+		default:
+			return []error{upstream.Errorf(k.key, "the route has both %s and %s: give it one of them", first, k.key)}
 		}
 	}
-	return errors.Join(errs...)
+	switch first {
+	case "":
+		return []error{upstream.Errorf("", "the route leads nowhere: give it a service, a redirect or respond")}
+	case "redirect":
+		if u, err := url.Parse(c.Redirect); err != nil || u.Scheme != "http" && u.Scheme != "https" || !upstream.ValidHost(u.Host) {
+			return []error{upstream.Errorf("redirect", "%q is no http or https URL", c.Redirect)}
+		}
+	}
+	return nil
 }
 
 // badRouteHost says what is wrong with a route's host; nothing if it is well.
@@ -128,14 +174,15 @@ func prefixed(prefix string, err error) []error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		list = joined.Unwrap()
 	}
+	out := make([]error, len(list))
 	for i, e := range list {
 		field := prefix
-		if f, ok := e.(interface{ Field() string }); ok && f.Field() != "" {
-			field += "." + f.Field()
+		if f, ok := e.(interface{ Field() string }); ok {
+			field = upstream.JoinField(prefix, f.Field())
 		}
-		list[i] = upstream.Errorf(field, "%s", e)
+		out[i] = upstream.Errorf(field, "%s", e)
 	}
-	return list
+	return out
 }
 
 // place is where a socket listens. Without an address it is every address of the host, IPv4 and IPv6.

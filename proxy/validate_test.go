@@ -61,7 +61,7 @@ func TestRouteValidate(t *testing.T) {
 		checkFaults(t, RouteConfig{Redirect: redirect}.Validate(), "redirect: ")
 	}
 	checkFaults(t, RouteConfig{}.Validate(), ": the route leads nowhere")
-	checkFaults(t, RouteConfig{Service: "x", Redirect: "http://x"}.Validate(), ": the route has a service and a redirect")
+	checkFaults(t, RouteConfig{Service: "x", Redirect: "http://x"}.Validate(), "redirect: the route has both service and redirect")
 }
 
 func TestConfigValidate(t *testing.T) {

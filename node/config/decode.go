@@ -78,12 +78,14 @@ func (w *walker) value(n, place *node, p *path, f *field, v reflect.Value) {
 	switch {
 	case v.Type() == durationType:
 		w.duration(n, p, f, v)
+	case v.Type() == sizeType:
+		w.size(n, p, v)
 	case v.Kind() == reflect.Pointer:
 		w.pointer(n, place, p, f, v)
 	case v.Kind() == reflect.Struct:
 		w.structure(n, place, p, v)
 	case v.Kind() == reflect.Map:
-		w.dictionary(n, p, v)
+		w.dictionary(n, p, f, v)
 	case v.Kind() == reflect.Slice:
 		w.list(n, p, f, v)
 	case v.Kind() == reflect.String:
@@ -129,12 +131,12 @@ func (w *walker) structure(n, place *node, p *path, v reflect.Value) {
 	plan := w.plans.of(v.Type())
 	for i := range plan.fields {
 		if f := &plan.fields[i]; f.fill.IsValid() {
-			v.Field(f.index).Set(f.fill)
+			v.FieldByIndex(f.index).Set(f.fill)
 		}
 	}
 	if plan.short >= 0 && n.isText() {
 		f := &plan.fields[plan.short]
-		w.text(n, p, f, v.Field(f.index))
+		w.text(n, p, f, v.FieldByIndex(f.index))
 		return
 	}
 	if n.kind != mappingNode {
@@ -161,7 +163,7 @@ func (w *walker) structure(n, place *node, p *path, v reflect.Value) {
 		}
 		given |= 1 << i
 		f := &plan.fields[i]
-		w.value(e.value, e.key, &here, f, v.Field(f.index))
+		w.value(e.value, e.key, &here, f, v.FieldByIndex(f.index))
 	}
 	for _, i := range plan.needed {
 		f := &plan.fields[i]
@@ -192,12 +194,16 @@ func (w *walker) unknownKey(key *node, here *path, plan *plan) int {
 }
 
 // dictionary decodes a mapping with names of the user's choice.
-func (w *walker) dictionary(n *node, p *path, v reflect.Value) {
-	if n.isNull() {
+func (w *walker) dictionary(n *node, p *path, f *field, v reflect.Value) {
+	required := f != nil && f.required
+	switch {
+	case n.isNull() && !required:
 		return
-	}
-	if n.kind != mappingNode {
+	case n.kind != mappingNode:
 		w.problem(n, p, "expected a mapping (name: …), found %s", n.describe())
+		return
+	case len(n.entries) == 0 && required:
+		w.problem(n, p, "needs at least one entry")
 		return
 	}
 	elem := v.Type().Elem()
@@ -228,6 +234,10 @@ func (w *walker) list(n *node, p *path, f *field, v reflect.Value) {
 		w.problem(n, p, "needs at least one item")
 		return
 	}
+	var each *field // the words of a list are those of its items
+	if f != nil && f.enum != nil {
+		each = &field{enum: f.enum}
+	}
 	items := reflect.MakeSlice(v.Type(), len(n.items), len(n.items))
 	v.Set(items)
 	if p.up == nil {
@@ -237,7 +247,7 @@ func (w *walker) list(n *node, p *path, f *field, v reflect.Value) {
 		if w.stopped || w.findings.full() {
 			return
 		}
-		w.value(item, item, &path{up: p, index: i}, nil, items.Index(i))
+		w.value(item, item, &path{up: p, index: i}, each, items.Index(i))
 	}
 }
 

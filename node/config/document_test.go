@@ -69,8 +69,9 @@ func TestExampleIsWhatTheDesignSays(t *testing.T) {
 		},
 		Services: map[string]upstream.Config{
 			"web": {
-				Balance: upstream.LeastRequests,
-				Sticky:  &upstream.StickyConfig{Cookie: "srv"},
+				Balance:  upstream.LeastRequests,
+				Protocol: upstream.HTTP,
+				Sticky:   &upstream.StickyConfig{Cookie: "srv"},
 				Servers: []upstream.ServerConfig{
 					{Address: "10.0.1.1:8080"},
 					{Address: "10.0.1.2:8080", Weight: &two, Zone: "b", MaxConnections: 200},
@@ -78,8 +79,8 @@ func TestExampleIsWhatTheDesignSays(t *testing.T) {
 				},
 				Health: &upstream.HealthConfig{Path: "/healthz", Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3},
 			},
-			"api":      {Balance: upstream.RoundRobin, Servers: []upstream.ServerConfig{{Address: "10.0.2.1:8080"}}},
-			"postgres": {Balance: upstream.RoundRobin, Servers: []upstream.ServerConfig{{Address: "10.0.3.1:5432"}}},
+			"api":      {Balance: upstream.RoundRobin, Protocol: upstream.HTTP, Servers: []upstream.ServerConfig{{Address: "10.0.2.1:8080"}}},
+			"postgres": {Balance: upstream.RoundRobin, Protocol: upstream.HTTP, Servers: []upstream.ServerConfig{{Address: "10.0.3.1:5432"}}},
 		},
 		Certificates: tls.CertificatesConfig{Email: "ops@example.com"},
 		AccessLog:    "on",

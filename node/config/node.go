@@ -151,17 +151,23 @@ func (t *tree) find(n *node, path string) (*node, bool) {
 			n, path = in.items[i], rest
 			continue
 		}
-		end := strings.IndexAny(path, ".[")
-		if end < 0 {
-			end = len(path)
-		}
-		next := in.get(path[:end])
+		next, rest := in.step(path)
 		if next == nil {
 			return n, false
 		}
-		n, path = next, path[end:]
+		n, path = next, rest
 	}
 	return n, true
+}
+
+// step follows the first key of a path, which may have dots in it: a user's name, a field's. The longest key that fits is meant.
+func (n *node) step(path string) (to *node, rest string) {
+	for end := len(path); end > 0; end = strings.LastIndexAny(path[:end], ".[") {
+		if to = n.get(path[:end]); to != nil {
+			return to, path[end:]
+		}
+	}
+	return nil, ""
 }
 
 // get is the value of a key that stands in the mapping itself, or nil.

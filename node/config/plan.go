@@ -6,9 +6,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tripod/proxy/web/rule"
 )
 
-var durationType = reflect.TypeFor[time.Duration]()
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	sizeType     = reflect.TypeFor[rule.Size]()
+)
 
 // plan is what the tags of a struct type say.
 type plan struct {
@@ -23,13 +28,16 @@ type plan struct {
 
 // field is one key of a struct.
 type field struct {
-	index    int
+	// index leads to the field, through the structs that are inline.
+	index    []int
 	key      string
 	typ      reflect.Type
 	doc      string
 	enum     []string
 	min, max *int64
 	required bool
+	// keys is what the keys of a map match, for the schema.
+	keys string
 	// def is the default as written in the tag, fill its value; fill is not valid without one.
 	def  string
 	fill reflect.Value
@@ -44,18 +52,30 @@ func (ps plans) of(t reflect.Type) *plan {
 	}
 	p := &plan{byKey: map[string]int{}, short: -1}
 	ps[t] = p
+	p.add(t, nil)
+	return p
+}
+
+// add adds the fields of a struct that is found by index.
+func (p *plan) add(t reflect.Type, index []int) {
 	for i := range t.NumField() {
 		sf := t.Field(i)
-		key, _, _ := strings.Cut(sf.Tag.Get("yaml"), ",")
+		here := append(index[:len(index):len(index)], i)
+		key, option, _ := strings.Cut(sf.Tag.Get("yaml"), ",")
+		if option == "inline" {
+			p.add(sf.Type, here)
+			continue
+		}
 		if !sf.IsExported() || key == "" || key == "-" {
 			continue
 		}
 		f := field{
-			index:    i,
+			index:    here,
 			key:      key,
 			typ:      sf.Type,
 			doc:      sf.Tag.Get("doc"),
 			required: sf.Tag.Get("required") == "true",
+			keys:     sf.Tag.Get("keys"),
 			def:      sf.Tag.Get("default"),
 			min:      limit(sf, "min"),
 			max:      limit(sf, "max"),
@@ -76,7 +96,6 @@ func (ps plans) of(t reflect.Type) *plan {
 		p.keys = append(p.keys, key)
 		p.fields = append(p.fields, f)
 	}
-	return p
 }
 
 func limit(sf reflect.StructField, tag string) *int64 {

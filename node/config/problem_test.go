@@ -175,7 +175,7 @@ func TestBadInput(t *testing.T) {
 		{"after text of two lines", "certificates: {email: \"ü\n  ü\", nope: x}\n", []string{`site.yaml:2:7: certificates.nope: unknown key; valid are email`}},
 		{"nothing in a list", "vips:\n  - 10.0.0.1/24\n  -   # x\n  -\n", []string{
 			`site.yaml:3:3: vips[1]: expected an address, or a mapping with it; found nothing`, `site.yaml:4:3: vips[2]: expected an address, or a mapping with it; found nothing`}},
-		{"nothing but an anchor", "routes:\n  - &a\n", []string{`site.yaml:2:5: routes[0]: the route leads nowhere: give it a service or a redirect`}},
+		{"nothing but an anchor", "routes:\n  - &a\n", []string{`site.yaml:2:5: routes[0]: the route leads nowhere: give it a service, a redirect or respond`}},
 		{"nothing in braces", "routes: [{ host:\n }, { host: ~ }]\n", []string{
 			`site.yaml:1:12: routes[0].host: expected text, found nothing`, `site.yaml:2:13: routes[1].host: expected text, found nothing`}},
 
@@ -233,23 +233,29 @@ func TestBadInput(t *testing.T) {
 			`site.yaml:4:21: services.web.health.path: …`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ps := problems(t, c.text)
-			var got []string
-			for _, p := range ps {
-				got = append(got, p.String())
-			}
-			if !slices.EqualFunc(got, c.want, func(got, want string) bool {
-				if start, open := strings.CutSuffix(want, "…"); open {
-					return strings.HasPrefix(got, start)
-				}
-				return got == want
-			}) {
-				t.Errorf("got\n  %s\nwant\n  %s\nof\n%.500s", strings.Join(got, "\n  "), strings.Join(c.want, "\n  "), c.text)
-			}
-			if ps[0].Line > 0 {
-				furtherDown(t, c.text, ps)
-			}
+			wantProblems(t, c.text, c.want)
 		})
+	}
+}
+
+// wantProblems checks the problems of a text, each as one line.
+func wantProblems(t *testing.T, text string, want []string) {
+	t.Helper()
+	ps := problems(t, text)
+	var got []string
+	for _, p := range ps {
+		got = append(got, p.String())
+	}
+	if !slices.EqualFunc(got, want, func(got, want string) bool {
+		if start, open := strings.CutSuffix(want, "…"); open {
+			return strings.HasPrefix(got, start)
+		}
+		return got == want
+	}) {
+		t.Errorf("got\n  %s\nwant\n  %s\nof\n%.500s", strings.Join(got, "\n  "), strings.Join(want, "\n  "), text)
+	}
+	if ps[0].Line > 0 {
+		furtherDown(t, text, ps)
 	}
 }
 

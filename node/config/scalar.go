@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tripod/proxy/web/rule"
 )
 
 // text decodes a string.
@@ -142,4 +144,18 @@ func (w *walker) duration(n *node, p *path, f *field, v reflect.Value) {
 		return
 	}
 	v.SetInt(int64(d))
+}
+
+// size decodes a number of bytes such as 10MiB.
+func (w *walker) size(n *node, p *path, v reflect.Value) {
+	if !n.isText() && !n.isNumber() {
+		w.problem(n, p, "expected a size such as 10MiB, found %s", n.describe())
+		return
+	}
+	size, err := rule.ParseSize(n.value)
+	if err != nil {
+		w.problem(n, p, "%s", err)
+		return
+	}
+	v.SetInt(int64(size))
 }

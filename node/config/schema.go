@@ -3,6 +3,8 @@ package config
 import (
 	"encoding/json"
 	"reflect"
+
+	"tripod/proxy/web/rule"
 )
 
 // durationPattern is what time.ParseDuration takes, without a sign.
@@ -54,8 +56,15 @@ func (s schemer) field(f *field) map[string]any {
 	if f.doc != "" {
 		out["description"] = f.doc
 	}
-	if f.enum != nil {
+	switch {
+	case f.enum == nil:
+	case f.typ.Kind() == reflect.Slice:
+		out["items"] = map[string]any{"type": "string", "enum": f.enum}
+	default:
 		out["enum"] = f.enum
+	}
+	if f.keys != "" {
+		out["propertyNames"] = map[string]any{"pattern": f.keys}
 	}
 	if f.def != "" {
 		var def any = f.def
@@ -78,6 +87,8 @@ func (s schemer) field(f *field) map[string]any {
 			out["minLength"] = 1
 		case reflect.Slice:
 			out["type"], out["minItems"] = "array", 1
+		case reflect.Map:
+			out["type"], out["minProperties"] = "object", 1
 		}
 	}
 	return out
@@ -89,6 +100,8 @@ func (s schemer) value(t reflect.Type) map[string]any {
 	switch {
 	case t == durationType:
 		return map[string]any{"type": "string", "pattern": durationPattern}
+	case t == sizeType:
+		return map[string]any{"type": []string{"string", "integer"}, "pattern": rule.SizePattern, "minimum": 0}
 	case t.Kind() == reflect.Struct:
 		return s.structure(t)
 	case t.Kind() == reflect.Slice:

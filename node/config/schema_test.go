@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"testing"
 	"time"
+
+	"tripod/proxy/web/rule"
 )
 
 // dig follows keys into decoded JSON; a number is an index.
@@ -30,6 +32,7 @@ func TestSchemaSaysWhatTheTagsSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	service := []any{"properties", "services", "additionalProperties"}
+	route := []any{"properties", "routes", "items"}
 	server := append(service[:3:3], "properties", "servers", "items")
 	health := append(service[:3:3], "properties", "health")
 	for _, c := range []struct {
@@ -53,6 +56,16 @@ func TestSchemaSaysWhatTheTagsSay(t *testing.T) {
 		{append(server[:6:6], "oneOf", 0, "minLength"), 1.0},
 		{append(health[:5:5], "properties", "interval", "pattern"), durationPattern},
 		{append(health[:5:5], "properties", "interval", "default"), "2s"},
+		{append(service[:3:3], "properties", "max_body", "pattern"), rule.SizePattern},
+		{append(service[:3:3], "properties", "timeouts", "properties", "connect", "default"), "5s"},
+		{append(service[:3:3], "properties", "strip_prefix"), nil},
+		{append(route[:3:3], "properties", "strip_prefix", "type"), "boolean"},
+		{append(route[:3:3], "properties", "compress", "items", "enum"), []any{"zstd", "br", "gzip"}},
+		{append(route[:3:3], "properties", "compress", "enum"), nil},
+		{append(route[:3:3], "properties", "error_pages", "propertyNames", "pattern"), "^[45]([0-9][0-9]|xx)$"},
+		{append(route[:3:3], "properties", "error_pages", "additionalProperties", "type"), "string"},
+		{append(route[:3:3], "properties", "basic_auth", "properties", "users", "minProperties"), 1.0},
+		{append(route[:3:3], "properties", "basic_auth", "required"), []any{"users"}},
 	} {
 		if got := dig(t, schema, c.at...); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%v: got %v, want %v", c.at, got, c.want)
@@ -92,6 +105,16 @@ func TestDurationPatternIsWhatParseTakes(t *testing.T) {
 		want := err == nil && d >= 0 && text[0] != '+'
 		if got := pattern.MatchString(text); got != want {
 			t.Errorf("%q: pattern says %t, parser %t", text, got, want)
+		}
+	}
+}
+
+func TestSizePatternIsWhatParseTakes(t *testing.T) {
+	pattern := regexp.MustCompile(rule.SizePattern)
+	for _, text := range []string{"0", "1", "10MiB", "10 MiB", "1.5GiB", "1.5", "1.5B", "1B", "1 B", "10  MiB", "10m", "MiB", "", "-1", "+1", "1e3", ".5kB", "1.kB", "10MIB", "10MiB "} {
+		_, err := rule.ParseSize(text)
+		if got := pattern.MatchString(text); got != (err == nil) {
+			t.Errorf("%q: pattern says %t, parser %v", text, got, err)
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package upstream
 
-import "time"
+import (
+	"time"
+
+	"tripod/proxy/web/rule"
+)
 
 // Balance names how a service picks one of its servers.
 type Balance string
@@ -12,13 +16,28 @@ const (
 	LeastRequests Balance = "least_requests"
 )
 
+// Protocol is what a service's servers speak.
+type Protocol string
+
+const (
+	// HTTP is HTTP/1.1. It is the default.
+	HTTP Protocol = "http"
+	// H2 is HTTP/2 over TLS.
+	H2 Protocol = "h2"
+	// H2C is HTTP/2 without TLS, which gRPC servers mostly speak.
+	H2C Protocol = "h2c"
+)
+
 // Config is one service of the document: servers that answer the same requests, and how to choose among
 // them. The struct tags are the source of the document's JSON Schema and of its checks.
 type Config struct {
-	Balance Balance        `yaml:"balance" enum:"round_robin,least_requests" default:"round_robin" doc:"How a server is chosen for a request."`
-	Servers []ServerConfig `yaml:"servers" required:"true" doc:"The servers, each as address:port or as a mapping."`
-	Sticky  *StickyConfig  `yaml:"sticky" doc:"Keep a client on the server that answered it first, by a cookie."`
-	Health  *HealthConfig  `yaml:"health" doc:"Ask every server regularly whether it is well. Without it a server counts as up."`
+	Balance  Balance        `yaml:"balance" enum:"round_robin,least_requests" default:"round_robin" doc:"How a server is chosen for a request."`
+	Servers  []ServerConfig `yaml:"servers" required:"true" doc:"The servers, each as address:port or as a mapping."`
+	Protocol Protocol       `yaml:"protocol" enum:"http,h2,h2c" default:"http" doc:"What the servers speak: HTTP/1.1, or HTTP/2 over TLS (h2) or without (h2c)."`
+	Sticky   *StickyConfig  `yaml:"sticky" doc:"Keep a client on the server that answered it first, by a cookie."`
+	Health   *HealthConfig  `yaml:"health" doc:"Ask every server regularly whether it is well. Without it a server counts as up."`
+	// Rules hold for all routes that lead here.
+	Rules rule.Common `yaml:",inline"`
 }
 
 // ServerConfig is one server of a service. In the document a bare "host:port" string stands for

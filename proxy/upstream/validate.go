@@ -28,6 +28,14 @@ func (e *FieldError) Field() string { return e.field }
 // Error says what is wrong, without the field's name.
 func (e *FieldError) Error() string { return e.text }
 
+// JoinField puts the path of a component before that of a field of it.
+func JoinField(component, field string) string {
+	if component == "" || field == "" || field[0] == '[' {
+		return component + field
+	}
+	return component + "." + field
+}
+
 // Validate checks the service's own rules. Its error joins one FieldError for each fault.
 func (c Config) Validate() error {
 	var errs []error
@@ -38,6 +46,11 @@ func (c Config) Validate() error {
 	case "", RoundRobin, LeastRequests:
 	default:
 		fault("balance", "unknown balance %q: use %s or %s", c.Balance, RoundRobin, LeastRequests)
+	}
+	switch c.Protocol {
+	case "", HTTP, H2, H2C:
+	default:
+		fault("protocol", "unknown protocol %q: use %s, %s or %s", c.Protocol, HTTP, H2, H2C)
 	}
 	if len(c.Servers) == 0 {
 		fault("servers", "no servers: name at least one, as host:port")
@@ -64,6 +77,9 @@ func (c Config) Validate() error {
 	}
 	if c.Health != nil {
 		errs = append(errs, c.Health.faults()...)
+	}
+	if joined, ok := c.Rules.Validate().(interface{ Unwrap() []error }); ok {
+		errs = append(errs, joined.Unwrap()...)
 	}
 	return errors.Join(errs...)
 }

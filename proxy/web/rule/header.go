@@ -80,11 +80,11 @@ func checkName(f *faults, at, name string, d direction) bool {
 		text = "is no name of a field: use letters, digits and hyphens"
 	case k == message.ContentLength, k == message.TransferEncoding:
 		text = "frames the message: tripod writes it as the content is"
-	case k.HopByHop():
+	case k.HopByHop(), k == message.Trailer:
 		text = "is about one connection: tripod writes its own"
 	case k == message.Expect && d == request:
 		text = "is about one connection: tripod answers it itself"
-	case message.EqualFold(name, "x-real-ip"): // what nginx's users give their servers; a client's own is dropped before
+	case message.EqualFold(name, "x-real-ip") && d == request: // what nginx's users give their servers; a client's own is dropped before
 	case k == message.Provenance:
 		text = "is set by tripod alone, so that servers can believe it"
 	case k == message.Host && d == response:

@@ -21,7 +21,7 @@ func ParseNetworks(list []string) (Networks, error) {
 	for i, text := range list {
 		p, err := parseNetwork(text)
 		if err != nil {
-			return Networks{}, errorf(fmt.Sprintf("[%d]", i), "%s", err)
+			return Networks{}, errorf(index(i), "%s", err)
 		}
 		spans = append(spans, span{p.Addr(), lastOf(p)})
 	}

@@ -47,26 +47,21 @@ func (r *Rules) Target(dst []byte, target string) []byte {
 		path, query = target[:i], target[i:]
 	}
 	start := len(dst)
-	if strings.IndexByte(path, '%') < 0 && !strings.Contains(path, "/.") && strings.HasPrefix(path, r.stripped) {
-		dst = r.replace(dst, path[len(r.stripped):])
-	} else {
+	rest, literally := strings.CutPrefix(path, r.stripped)
+	switch {
+	case !literally, rest != "" && rest[0] != '/', strings.IndexByte(path, '%') >= 0, strings.Contains(path, "/."):
 		dst = r.walk(dst, path)
+	case rest == "":
+		dst = append(dst, r.whole...)
+	default:
+		dst = append(append(dst, r.prefix...), rest...)
 	}
 	dst = oneSlash(dst, start)
 	return append(dst, query...)
 }
 
-// replace appends the new prefix and what follows the old one, which is nothing or begins with a slash.
-func (r *Rules) replace(dst []byte, rest string) []byte {
-	if rest == "" {
-		return append(dst, r.whole...)
-	}
-	dst = append(dst, r.prefix...)
-	return append(dst, rest...)
-}
-
-// walk is replace for a path with percent-encodings or dots. The path without dot segments is made behind the prefix, and what
-// the old prefix was is closed up.
+// walk is for a path with percent-encodings or dots. The path without dot segments is made behind the new prefix, and what the old
+// one was is closed up.
 func (r *Rules) walk(dst []byte, path string) []byte {
 	start := len(dst)
 	dst = append(dst, r.prefix...)
@@ -80,11 +75,7 @@ func (r *Rules) walk(dst []byte, path string) []byte {
 		return append(dst[:start], r.whole...)
 	}
 	rest := dst[body+cut:]
-	if rest[0] == '%' { // an encoded slash that the route took for a separator
-		rest = rest[2:]
-		rest[0] = '/'
-	}
-	return append(dst[:body], rest...)
+	return plainSlash(append(dst[:body], rest...), body)
 }
 
 // appendNormal appends a raw path without the segments that decode to dots, as normalPath of package web does with a decoded
@@ -120,7 +111,16 @@ func appendNormal(dst []byte, path string) []byte {
 	if len(dst) == start {
 		dst = append(dst, '/')
 	}
-	return dst
+	return plainSlash(dst, start)
+}
+
+// plainSlash writes the slash at i as what it is, which may be encoded: the route took it for a separator.
+func plainSlash(dst []byte, i int) []byte {
+	if dst[i] != '%' {
+		return dst
+	}
+	dst[i] = '/'
+	return append(dst[:i+1], dst[i+3:]...)
 }
 
 // lastSlash is where the last segment of dst begins, with its slash, encoded or not.
@@ -161,12 +161,7 @@ func oneSlash(dst []byte, start int) []byte {
 	for n < len(path) && path[n] == '/' {
 		n++
 	}
-	switch {
-	case n == 0: // a path that began with an encoded slash
-		dst = append(dst, 0)
-		copy(dst[start+1:], dst[start:])
-		dst[start] = '/'
-	case n > 1:
+	if n > 1 {
 		dst = append(dst[:start+1], path[n:]...)
 	}
 	if len(dst) > start+1 && dst[start+1] == '\\' {

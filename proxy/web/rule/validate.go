@@ -30,7 +30,7 @@ func (c Common) check(f *faults) {
 		c.ResponseHeaders.check(f, "response_headers", response)
 	}
 	for i, name := range c.Compress {
-		field := "compress[" + strconv.Itoa(i) + "]"
+		field := "compress" + index(i)
 		if _, ok := encodingOf(name); !ok {
 			f.add(field, "unknown encoding %q: use zstd, br or gzip", shorten(name))
 		} else if slices.Contains(c.Compress[:i], name) {
@@ -70,11 +70,12 @@ func (c *TimeoutsConfig) check(f *faults) {
 // Leads is where a route leads.
 type Leads int
 
-// The three kinds of route.
+// The kinds of route. Nowhere is a mistake that is not this package's.
 const (
 	ToService Leads = iota
 	ToURL
-	ToRespond
+	ToAnswer
+	Nowhere
 )
 
 // Validate checks the rules of a route with a path that leads somewhere. Its error joins one *FieldError for each fault.
@@ -93,27 +94,30 @@ func (c Config) Validate(path string, to Leads) error {
 	if _, ok := forwardedOf(c.Forwarded); !ok {
 		f.add("forwarded", "unknown value %q: use x_forwarded, forwarded or both", shorten(c.Forwarded))
 	}
-	switch c.Status {
-	case 0, 301, 302, 303, 307, 308:
-		if c.Status != 0 && to == ToRespond {
-			f.add("status", "the status of a fixed answer stands in respond")
-		} else if c.Status != 0 && to != ToURL {
-			f.add("status", "status is that of a redirect, and the route has none")
-		}
-	default:
-		if to == ToURL {
-			f.add("status", "status %d is no redirect: use 301, 302, 303, 307 or 308", c.Status)
-		} else {
-			f.add("status", "status is that of a redirect, and the route has none")
-		}
+	if text := badRedirectStatus(c.Status, to); text != "" {
+		f.add("status", "%s", text)
 	}
 	if c.Respond != nil {
 		c.Respond.check(&f)
 	}
-	if to != ToService {
+	if to == ToURL || to == ToAnswer {
 		c.checkServiceless(&f, to)
 	}
 	return errors.Join(f...)
+}
+
+// badRedirectStatus says what is wrong with a route's status.
+func badRedirectStatus(status int, to Leads) string {
+	switch {
+	case status == 0 || to == Nowhere:
+	case to == ToAnswer:
+		return "the status of a fixed answer stands in respond"
+	case to == ToService:
+		return "is the status of a redirect, and the route has none"
+	case status != 301 && status != 302 && status != 303 && status != 307 && status != 308:
+		return "status " + strconv.Itoa(status) + " is no redirect: use 301, 302, 303, 307 or 308"
+	}
+	return ""
 }
 
 // checkPath checks what the server is to see.
@@ -162,15 +166,26 @@ func badPath(p string) string {
 func checkNetworks(f *faults, field string, list []string) {
 	for i, text := range list {
 		if _, err := parseNetwork(text); err != nil {
-			f.add(field+"["+strconv.Itoa(i)+"]", "%s", err)
+			f.add(field+index(i), "%s", err)
 		}
 	}
+}
+
+// ValidateNetworks checks a list that is there but has nobody in it too. Its error joins one *FieldError for each fault, with an index
+// for its field.
+func ValidateNetworks(list []string) error {
+	var f faults
+	if list != nil && len(list) == 0 {
+		f.add("", "is empty: name networks, or remove the key")
+	}
+	checkNetworks(&f, "", list)
+	return errors.Join(f...)
 }
 
 // checkServiceless refuses what needs a service.
 func (c Config) checkServiceless(f *faults, to Leads) {
 	what := "a redirect"
-	if to == ToRespond {
+	if to == ToAnswer {
 		what = "a fixed answer"
 	}
 	for _, k := range []struct {
