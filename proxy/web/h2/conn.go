@@ -124,7 +124,10 @@ func (c *Conn) Serve() error {
 	err := c.read()
 	c.finish(err)
 	c.wg.Wait()
-	c.releaseInput()
+	c.in = nil // it may have been left in any state
+	c.mu.Lock()
+	err = c.err // if writing failed, that is why reading did
+	c.mu.Unlock()
 	var ended *endError
 	if errors.As(err, &ended) && (ended.err == nil || errors.Is(ended.err, io.EOF) || errors.Is(ended.err, net.ErrClosed)) {
 		return nil

@@ -4,7 +4,10 @@ import (
 	"golang.org/x/net/http2"
 )
 
-const chunkSize = 4 << 10
+const (
+	chunkSize = 4 << 10
+	lateData  = 1 << 10 // DATA that comes too late costs a client from its budget if it is shorter than this
+)
 
 // chunk is a piece of content that waits to be read.
 type chunk struct {
@@ -87,7 +90,10 @@ func (c *Conn) takeData(f frame, p []byte) error {
 	if s == nil || s.ended {
 		c.giveBack(len(p))
 		if s == nil && c.unawares(f.id) {
-			return c.payLocked()
+			if len(p) < lateData {
+				return c.payLocked()
+			}
+			return nil // a window's worth may be on its way, with every stream that we decline
 		}
 		return c.refuse(f.id, http2.ErrCodeStreamClosed) // §5.1
 	}

@@ -126,12 +126,12 @@ func (c *Conn) takePriority(f frame, p []byte) error {
 		code = http2.ErrCodeProtocol // RFC 7540 §5.3.1; RFC 9113 says nothing
 	}
 	switch {
-	case code == http2.ErrCodeNo:
-		return c.payLocked() // priorities of this kind are deprecated: RFC 9113 §5.3.2
-	case c.streams[f.id] != nil:
+	case code != http2.ErrCodeNo && c.streams[f.id] != nil:
 		return c.refuse(f.id, code)
+	case code != http2.ErrCodeNo && f.id > c.lastID:
+		return &ConnError{code, "PRIORITY"} // an idle stream cannot be reset
 	}
-	return &ConnError{code, "PRIORITY"} // a stream that is not open cannot be reset
+	return c.payLocked() // priorities of this kind are deprecated: RFC 9113 §5.3.2
 }
 
 func (c *Conn) takeReset(f frame, p []byte) error {

@@ -87,7 +87,7 @@ func TestExchange(t *testing.T) {
 }
 
 func exchange(t *testing.T, c *http.Client, i int) {
-	body := bytes.Repeat([]byte{byte(i)}, i*i*i*111)
+	body := bytes.Repeat([]byte{byte(i)}, i*i*i*20)
 	r, err := http.NewRequest("POST", fmt.Sprint("https://h2.test/some/path?i=", i), io.MultiReader(bytes.NewReader(body)))
 	if err != nil {
 		t.Error(err)
