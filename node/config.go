@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -39,7 +40,7 @@ type Config struct {
 	DrainTimeout time.Duration
 
 	Log       *slog.Logger // nil discards
-	AccessLog *slog.Logger // nil discards
+	AccessLog io.Writer    // takes a line of JSON with each Write, which must not wait; nil for none
 	// Gatherer adds the process's metrics (etcd's and Go's) to /metrics. Nil adds none.
 	Gatherer prometheus.Gatherer
 }

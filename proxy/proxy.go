@@ -34,6 +34,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -63,8 +64,10 @@ type Options struct {
 	TLS *tls.Config
 	// StickyKey signs sticky cookies; the same on every node.
 	StickyKey []byte
-	// Log takes what happens; AccessLog one line for each request. Nil discards.
-	Log, AccessLog *slog.Logger
+	// Log takes what happens; nil discards.
+	Log *slog.Logger
+	// AccessLog takes one line of JSON for each request, with one Write, which must not wait; nil for none.
+	AccessLog io.Writer
 	// Registry takes the metrics while the proxy is open; nil for none.
 	Registry prometheus.Registerer
 	// Timeouts bound what is waited for from servers and clients; zero fields mean the defaults.
@@ -113,7 +116,11 @@ func New(o Options) *Proxy {
 	}
 	p.pool = upstream.New(upstream.Options{StickyKey: o.StickyKey, Log: o.Log, Registry: o.Registry})
 	p.web = web.New(web.Options{Node: o.Node, Log: o.Log, AccessLog: o.AccessLog, Timeouts: o.Timeouts, Ended: p.gate.leave, Registry: o.Registry})
-	p.stream = stream.New(stream.Options{Log: o.Log, AccessLog: o.AccessLog, Connect: o.Timeouts.Connect, Ended: p.gate.leave, Registry: o.Registry})
+	var connections *slog.Logger
+	if o.AccessLog != nil {
+		connections = slog.New(slog.NewJSONHandler(o.AccessLog, nil))
+	}
+	p.stream = stream.New(stream.Options{Log: o.Log, AccessLog: connections, Connect: o.Timeouts.Connect, Ended: p.gate.leave, Registry: o.Registry})
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }

@@ -66,7 +66,7 @@ func start(t *testing.T, change ...func(*Options)) *rig {
 	o := Options{
 		Node: "n1", Local: r.local, StickyKey: []byte("key"), Registry: r.registry, TLS: testTLS(t),
 		Log:       slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		AccessLog: slog.New(slog.NewJSONHandler(r.access, nil)),
+		AccessLog: r.access,
 	}
 	for _, c := range change {
 		c(&o)

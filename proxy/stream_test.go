@@ -164,7 +164,7 @@ func TestProtocolChangesOnOneAddress(t *testing.T) {
 	web := config
 	web.Listeners = map[string]ListenerConfig{"tcp": {Address: config.Listeners["tcp"].Address}}
 	r.apply(web)
-	if got := get(); !strings.HasPrefix(got, "HTTP/1.0 404 ") {
+	if got := get(); !strings.HasPrefix(got, "HTTP/1.1 404 ") {
 		t.Errorf("http: %q", got)
 	}
 	r.apply(config)

@@ -101,7 +101,7 @@ func (n *Node) startInside() {
 	logger := slog.New(slog.NewTextHandler(n.log, nil))
 	n.inside = node.New(node.Config{
 		Nodes: n.cluster.List(), Self: n.Addr(), Data: n.cluster.dir, Version: "test",
-		Log: logger, AccessLog: slog.New(slog.NewJSONHandler(n.log, nil)),
+		Log: logger, AccessLog: n.log,
 	})
 	n.exited, n.opened = make(chan struct{}), make(chan struct{})
 	go func(inside *node.Node, opened chan struct{}) {

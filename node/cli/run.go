@@ -45,7 +45,7 @@ func (c *runCmd) Run(ctx context.Context, t *terminal) error {
 	n := node.New(node.Config{
 		Nodes: c.Nodes, Self: c.Self, SecretFile: c.SecretFile, Secret: os.Getenv("TRIPOD_SECRET"),
 		DrainTimeout: c.Drain, Data: c.Data, ConfigFile: c.Config, Zone: c.Zone, Admin: c.Admin, Version: version(),
-		Log: log, AccessLog: slog.New(slog.NewJSONHandler(access, nil)),
+		Log: log, AccessLog: access,
 		Gatherer: prometheus.Gatherers{prometheus.DefaultGatherer, registry},
 	})
 	if err := n.Open(ctx); err != nil {

@@ -184,8 +184,16 @@ func (s *session) join(server *net.TCPConn) error {
 		s.raw.Close()
 		server.Close()
 	}
-	stop := context.AfterFunc(s.front.ctx, abort)
-	defer stop()
+	aborted := make(chan struct{})
+	stop := context.AfterFunc(s.front.ctx, func() {
+		defer close(aborted)
+		abort()
+	})
+	defer func() {
+		if !stop() {
+			<-aborted // everything that was started has ended when the front has closed
+		}
+	}()
 	var wg sync.WaitGroup
 	var inErr, outErr error
 	wg.Go(func() {

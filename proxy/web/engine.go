@@ -29,27 +29,33 @@ package web
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"tripod/proxy/web/h2"
 )
 
 // Timeouts bound an exchange with a server. Zero fields mean the defaults.
 type Timeouts struct {
 	Connect time.Duration // to connect to a server; 5 s
 	Answer  time.Duration // from the request's end to the answer's head; 60 s
-	Body    time.Duration // between two parts of a request's body before the answer begins; 60 s
-	Stall   time.Duration // for a client to take the next part of an answer, HTTP/1.1 only; 5 min
+	Body    time.Duration // between two parts of a request's content; 60 s
+	Stall   time.Duration // between two parts of an answer, for a server to send and for a client to take it; 5 min
+	// HalfClosed is for how long a server is waited for when the client has closed its side of an HTTP/1 connection: it may have
+	// said all that it wanted to say, or it may have gone; 5 s.
+	HalfClosed time.Duration
 }
 
 func (t Timeouts) withDefaults() Timeouts {
 	for _, d := range []struct {
 		value *time.Duration
 		def   time.Duration
-	}{{&t.Connect, 5 * time.Second}, {&t.Answer, time.Minute}, {&t.Body, time.Minute}, {&t.Stall, 5 * time.Minute}} {
+	}{{&t.Connect, 5 * time.Second}, {&t.Answer, time.Minute}, {&t.Body, time.Minute}, {&t.Stall, 5 * time.Minute}, {&t.HalfClosed, 5 * time.Second}} {
 		if *d.value == 0 {
 			*d.value = d.def
 		}
@@ -59,9 +65,10 @@ func (t Timeouts) withDefaults() Timeouts {
 
 // Options are the engine's surroundings.
 type Options struct {
-	Node      string       // name for our own answers; empty leaves it out
-	Log       *slog.Logger // nil discards
-	AccessLog *slog.Logger // nil discards
+	Node string       // name for our own answers; empty leaves it out
+	Log  *slog.Logger // nil discards
+	// AccessLog takes one line of JSON with each Write, which must not wait, nor keep the bytes; nil for none.
+	AccessLog io.Writer
 	Timeouts  Timeouts
 	// Ended is called when a connection that was handed over has ended; nil for nobody.
 	Ended func()
@@ -76,8 +83,13 @@ type Engine struct {
 	table atomic.Pointer[Table]
 	open  bool
 
-	copiers sync.Pool // of *copier; they hold no state between two uses
-	tunnels sync.Pool // of *tunnelBuffer
+	buffers   buffers
+	exchanges sync.Pool // of *exchange
+	tunnels   sync.Pool // of *tunnelBuffer
+	splices   atomic.Int64
+	dates     atomic.Pointer[date]
+	plain2    h2.Options // HTTP/2 without TLS, and with it
+	secure2   h2.Options
 }
 
 // New returns an engine that answers every request with 404 until its first table.
@@ -90,7 +102,8 @@ func New(o Options) *Engine {
 	}
 	o.Timeouts = o.Timeouts.withDefaults()
 	e := &Engine{opts: o, log: o.Log}
-	e.copiers.New = newCopier
+	e.plain2.Log, e.secure2.Log, e.secure2.TLS = o.Log, o.Log, true
+	e.exchanges.New = func() any { return new(exchange) }
 	e.tunnels.New = func() any { return new(tunnelBuffer) }
 	t, _ := newTable(Rules{}, nil) // no routes, no fault
 	e.table.Store(t)
@@ -128,5 +141,34 @@ func (e *Engine) Swap(t *Table, keep func(listener string) bool) {
 	}
 }
 
-// errClosed is the end of a front's accepting.
-var errClosed = errors.New("listener closed")
+// errClosed is the end of a connection that idles when its front closes.
+var errClosed = errors.New("the connection is closed")
+
+// exchange returns one that is empty.
+func (e *Engine) exchange() *exchange { return e.exchanges.Get().(*exchange) }
+
+// recycle takes an exchange back.
+func (e *Engine) recycle(x *exchange) {
+	x.reset()
+	e.exchanges.Put(x)
+}
+
+// debug tells what clients do wrong.
+func (e *Engine) debug(what, client string, err error) {
+	e.log.LogAttrs(context.Background(), slog.LevelDebug, what, slog.String("client", client), slog.Any("error", err))
+}
+
+// date is the value of a Date field, which is good for a second (RFC 9110 §5.6.7).
+type date struct {
+	second int64
+	text   string
+}
+
+func (e *Engine) date(now time.Time) string {
+	d := e.dates.Load()
+	if d == nil || d.second != now.Unix() {
+		d = &date{now.Unix(), now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")}
+		e.dates.Store(d)
+	}
+	return d.text
+}

@@ -1,81 +1,67 @@
 package web
 
 import (
-	"context"
-	"encoding/base32"
-	"encoding/binary"
-	"log/slog"
 	"math/rand/v2"
-	"net/http"
-	"net/http/httptrace"
-	"strings"
-	"sync"
+	"strconv"
 	"time"
+	"unsafe"
 
 	"tripod/proxy/upstream"
+	"tripod/proxy/web/message"
 )
 
 // statusClientGone is nginx's code for a client that went away before its answer; it is only ever logged.
 const statusClientGone = 499
 
-// exchange is one request and its answer.
+// exchange is one request and its answer. Exchanges are reused, with the memory that they have gathered.
 type exchange struct {
+	engine   *Engine
 	front    *Front
 	listener *Listener
 	table    *Table
-	w        http.ResponseWriter
-	r        *http.Request
+	client   client
+	link     *link
+	req      *message.Request
+	res      message.Response // from the server
 	start    time.Time
-	id       string
-	client   string // address without port
-	uri      string // origin form of the target, as sent
+	now      time.Time // of late; what is waited for is counted from here
+	secure   bool
+	id       string // good until the exchange is reused
+	address  string // of the client, without port
 	route    *route
 	server   *upstream.Server
+	tried    []*upstream.Server
 	moves    int // times that the document changed under it
 
 	status int
 	bytes  int64
-	// abort breaks the client's connection (HTTP/1.1) or stream (HTTP/2), so that it sees that the answer is
-	// not whole.
+	// abort breaks the client's connection (HTTP/1) or stream (HTTP/2), so that it sees that the answer is not whole.
 	abort bool
 
-	body  requestBody
-	trace httptrace.ClientTrace
-	mu    sync.Mutex // guards w's header against late informational answers
-	final bool       // no informational answer any more
-	infos int
-	own   [6]string // values of the fields that we set
+	send    sending
+	fields  []message.Field // of the answer
+	infos   int             // informational answers that were passed on
+	idBytes [idLength]byte
+	digits  [20]byte // of a length
+	socket  handshake
+	second  client2 // the client's side, if it speaks HTTP/2
+	line    []byte  // of the access log
 }
 
-// ServeHTTP answers one request.
-func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f.requests.Add(1)
-	defer f.requests.Add(-1)
-	x := &exchange{
-		front: f, listener: f.listener.Load(), table: f.engine.table.Load(),
-		w: w, r: r, start: time.Now(), id: newID(), client: clientIP(r.RemoteAddr),
-	}
-	x.serve()
-	x.finish()
-	if x.abort {
-		panic(http.ErrAbortHandler) // the documented way to break off an answer
-	}
-}
-
-// serve finds out who answers.
+// serve answers the request.
 func (x *exchange) serve() {
-	r := x.r
-	if r.ProtoMajor == 1 && r.ProtoMinor > 1 || r.Method == "PRI" { // the latter is HTTP/2's preface, where it was not agreed on
-		x.refuse(http.StatusHTTPVersionNotSupported, "this version of HTTP is not served here")
+	x.decide()
+	x.finish()
+}
+
+// decide finds out who answers.
+func (x *exchange) decide() {
+	switch r := x.req; {
+	case r.Method == "CONNECT" && (r.Major < 2 || r.Upgrade == "") || r.Method == "TRACE":
+		x.page(405, "this method is not served here")
 		return
-	}
-	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
-		x.page(http.StatusMethodNotAllowed, "this method is not served here")
-		return
-	}
-	var ok bool
-	if x.uri, ok = target(r.RequestURI); !ok {
-		x.refuse(http.StatusBadRequest, "the request target is not valid")
+	case r.Target == "" || r.Target[0] != '/': // OPTIONS *
+		x.refuse(400, "the request target is not valid")
 		return
 	}
 	if x.listener.RedirectHTTPS {
@@ -91,84 +77,75 @@ func (x *exchange) serve() {
 
 // find looks up the route.
 func (x *exchange) find() {
-	x.route = x.table.find(normalHost(x.r.Host), normalPath(x.r.URL.Path))
+	x.route = x.table.find(normalHost(x.req.Host), routePath(x.req.Target))
 }
 
 // answerSelf answers where no service does.
 func (x *exchange) answerSelf() {
 	if x.route == nil {
-		x.page(http.StatusNotFound, "no route for this host and path")
+		x.page(404, "no route for this host and path")
 		return
 	}
 	to := x.route.redirect
 	if x.route.keepURI {
-		to += x.uri
+		to += x.req.Target
 	}
 	x.redirect(to)
 }
 
 // finish counts and logs the exchange.
 func (x *exchange) finish() {
-	took := time.Since(x.start)
+	x.now = time.Now()
+	took := x.now.Sub(x.start)
 	stats := x.table.stats[""]
 	if x.route != nil {
 		stats = x.route.stats
 	}
 	stats.observe(x.listener.Name, x.status, took)
-	if log := x.front.engine.opts.AccessLog; log != nil && x.table.accessLog {
-		x.logAccess(log, took)
+	if x.engine.opts.AccessLog != nil && x.table.accessLog {
+		x.logAccess(took)
 	}
 }
 
-func (x *exchange) logAccess(log *slog.Logger, took time.Duration) {
-	ctx := context.Background()
-	if !log.Enabled(ctx, slog.LevelInfo) {
-		return
-	}
-	path, _ := splitTarget(x.uri) // no query: it may hold secrets
-	var service, server string
-	if x.route != nil && x.route.service != nil {
-		service = x.route.service.Name()
-	}
-	if x.server != nil {
-		server = x.server.Address()
-	}
-	log.LogAttrs(ctx, slog.LevelInfo, "request",
-		slog.String("id", x.id),
-		slog.String("client", x.client),
-		slog.String("method", x.r.Method),
-		slog.String("host", x.r.Host),
-		slog.String("path", path),
-		slog.String("protocol", x.r.Proto),
-		slog.Int("status", x.status),
-		slog.Int64("bytes", x.bytes),
-		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
-		slog.String("service", service),
-		slog.String("server", server),
-		slog.String("listener", x.listener.Name),
-	)
+// begin readies an exchange for a request.
+func (x *exchange) begin(f *Front, c client, l *link, r *message.Request, address string, secure bool) {
+	x.engine, x.front, x.listener, x.table = f.engine, f, f.listener.Load(), f.engine.table.Load()
+	x.client, x.link, x.req, x.address, x.secure = c, l, r, address, secure
+	x.start = time.Now()
+	x.now = x.start
+	x.newID()
 }
 
-// newID returns a request id: 100 random bits. It is for finding a request in logs, not for guarding anything.
-func newID() string {
-	var raw [16]byte
-	binary.LittleEndian.PutUint64(raw[:8], rand.Uint64())
-	binary.LittleEndian.PutUint64(raw[8:], rand.Uint64())
-	var out [20]byte
-	var full [26]byte
-	base32.HexEncoding.WithPadding(base32.NoPadding).Encode(full[:], raw[:])
-	for i := range out {
-		out[i] = full[i] | 0x20 // lower case; digits have the bit already
-	}
-	return string(out[:])
+// reset forgets everything but the memory, so that nothing of one client's reaches another.
+func (x *exchange) reset() {
+	x.engine, x.front, x.listener, x.table, x.client, x.link, x.req = nil, nil, nil, nil, nil, nil, nil
+	x.res.Reset()
+	x.id, x.address, x.route, x.server = "", "", nil, nil
+	clear(x.tried)
+	clear(x.fields)
+	x.tried, x.fields, x.line = x.tried[:0], x.fields[:0], x.line[:0]
+	x.moves, x.status, x.bytes, x.infos, x.abort, x.secure = 0, 0, 0, 0, false, false
+	x.socket = handshake{}
+	x.send.reset()
 }
 
-// clientIP cuts port and zone off a remote address.
-func clientIP(remote string) string {
-	if i := strings.LastIndexByte(remote, ':'); i >= 0 {
-		remote = remote[:i]
+// number is a length in digits, good until the next call.
+func (x *exchange) number(n int64) string {
+	b := strconv.AppendInt(x.digits[:0], n, 10)
+	return unsafe.String(&b[0], len(b))
+}
+
+// idLength is that of a request id: 100 bits in base 32.
+const idLength = 20
+
+// newID makes a request id. It is for finding a request in logs, not for guarding anything.
+func (x *exchange) newID() {
+	const digits = "0123456789abcdefghijklmnopqrstuv"
+	high, low := rand.Uint64(), rand.Uint64()
+	for i := range idLength / 2 {
+		x.idBytes[i] = digits[high&31]
+		x.idBytes[i+idLength/2] = digits[low&31]
+		high, low = high>>5, low>>5
 	}
-	remote = strings.TrimSuffix(strings.TrimPrefix(remote, "["), "]")
-	remote, _, _ = strings.Cut(remote, "%")
-	return remote
+	x.id = unsafe.String(&x.idBytes[0], idLength)
 }

@@ -6,15 +6,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"tripod/proxy/upstream"
+	"tripod/proxy/web/h1"
+	"tripod/proxy/web/message"
 )
 
 const (
@@ -27,21 +23,28 @@ const (
 	maxInfos = 16
 )
 
+var (
+	// errUnanswered: a connection that had been used before ended without a word. The server closed it while it idled, most likely,
+	// and never saw the request.
+	errUnanswered = errors.New("the server closed the connection without an answer")
+	errGone       = errors.New("the client has gone")
+	errFault      = errors.New("the request's content did not come")
+	errEarly      = errors.New("the server closed the connection in the middle of an answer")
+	errTrailers   = errors.New("the answer's trailers are too large")
+	errSwitched   = errors.New("the server changed to a protocol that was not asked for")
+)
+
 // forward passes the request to a server and its answer to the client.
 func (x *exchange) forward() {
-	x.prepare()
-	out := x.request()
-	defer x.body.end(x)
+	x.openContent()
 	cookie := x.stickyCookie()
-	var few [4]*upstream.Server
-	tried := few[:0]
 	var fault error
 	for {
-		server, err := x.route.service.Acquire(x.r.Context(), cookie, tried)
-		if errors.Is(err, upstream.ErrGone) && len(tried) == 0 && x.moves < maxMoves {
+		server, err := x.route.service.Acquire(x.front.life, cookie, x.tried)
+		if errors.Is(err, upstream.ErrGone) && len(x.tried) == 0 && x.moves < maxMoves {
 			// The document changed while the request waited for a server.
 			x.moves++
-			x.table = x.front.engine.table.Load()
+			x.table = x.engine.table.Load()
 			if x.find(); x.route == nil || x.route.service == nil {
 				x.answerSelf()
 				return
@@ -56,18 +59,18 @@ func (x *exchange) forward() {
 			x.fail(fault)
 			return
 		}
-		if err = x.try(server, out, cookie); err == nil {
+		if err = x.try(server, cookie); err == nil {
 			return
 		}
 		var dial *dialError
-		if !errors.As(err, &dial) || x.r.Context().Err() != nil {
+		if !errors.As(err, &dial) || x.link.isGone() {
 			x.fail(err)
 			return
 		}
-		x.front.engine.log.LogAttrs(x.r.Context(), slog.LevelDebug, "connect to server",
+		x.engine.log.LogAttrs(context.Background(), slog.LevelDebug, "connect to server",
 			slog.String("id", x.id), slog.String("server", server.Address()), slog.Any("error", err))
-		fault, tried = err, append(tried, server)
-		if len(tried) >= maxTries || time.Since(x.start) > triesTime {
+		fault, x.tried = err, append(x.tried, server)
+		if len(x.tried) >= maxTries || time.Since(x.start) > triesTime {
 			x.fail(fault)
 			return
 		}
@@ -75,220 +78,221 @@ func (x *exchange) forward() {
 }
 
 // try sends the request to a server and passes its answer on, if there is one.
-func (x *exchange) try(server *upstream.Server, out *http.Request, cookie string) error {
+func (x *exchange) try(server *upstream.Server, cookie string) error {
 	defer server.Release()
 	x.server = server
-	b := x.front.engine.backend(server)
-	defer b.done()
-	out.URL.Host = server.Address()
-	res, err := b.transport.RoundTrip(out)
-	if err != nil {
+	p := x.engine.poolOf(server)
+	for {
+		s := p.get()
+		if s == nil {
+			var err error
+			if s, err = p.dial(x.front.life, x.timeouts().Connect); err != nil {
+				return err
+			}
+		}
+		err := x.converse(s, cookie)
+		if err != errUnanswered || !x.repeatable() {
+			return err
+		}
+	}
+}
+
+// repeatable tells whether a request may be sent again that a server may have seen (RFC 9110 §9.2.2).
+func (x *exchange) repeatable() bool {
+	if x.send.started || x.send.content == streamContent {
+		return false
+	}
+	switch x.req.Method {
+	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+// timeouts bound this exchange.
+func (x *exchange) timeouts() *Timeouts { return &x.engine.opts.Timeouts }
+
+// converse sends the request over a connection, and passes the answer on. It takes care of the connection. The error is nil if the
+// client's answer has begun, whatever became of it.
+func (x *exchange) converse(s *serverConn, cookie string) error {
+	if !x.link.attach(s.tcp) {
+		s.done(false, x.now)
+		return errGone
+	}
+	x.client.waiting(true)
+	keep, err := x.talk(s, cookie)
+	x.client.waiting(false)
+	sent := x.stopSending(s)
+	alone := x.link.detach()
+	s.done(keep && sent && alone, x.now)
+	return err
+}
+
+// talk is converse without its ends. It tells whether the connection can be used again.
+func (x *exchange) talk(s *serverConn, cookie string) (keep bool, err error) {
+	s.writeBy.write(s.tcp, x.now, x.timeouts().Body)
+	if _, err := s.tcp.Write(x.send.wire); err != nil {
+		return false, x.unanswered(s, err)
+	}
+	if !x.req.Expect {
+		x.startSending(s)
+	}
+	if err := x.readHead(s); err != nil {
+		return false, err
+	}
+	x.send.answer()
+	x.client.waiting(false)
+	if x.res.Status == 101 {
+		return false, x.upgrade(s, cookie)
+	}
+	return x.answer(s, cookie)
+}
+
+// readHead reads the head of the final answer, and passes informational ones on.
+func (x *exchange) readHead(s *serverConn) error {
+	x.awaitAnswer(s)
+	if x.link.isGone() { // the deadline that said so may have been overwritten
+		return errGone
+	}
+	for {
+		if b := s.in.bytes(); len(b) > 0 {
+			n, err := h1.ParseResponse(&x.res, b)
+			if err == nil {
+				s.in.take(n)
+				if !message.Interim(x.res.Status) {
+					return nil
+				}
+				if err := x.inform(s); err != nil {
+					return err
+				}
+				continue
+			}
+			if err != h1.ErrIncomplete {
+				return err
+			}
+			if len(s.in.buf.space()) == 0 && !s.in.buf.grow(maxAnswer) {
+				return errors.New("the answer's head is too large")
+			}
+		}
+		if err := s.in.read(); err != nil {
+			if x.continues(s, err) {
+				continue
+			}
+			return x.unanswered(s, err)
+		}
+	}
+}
+
+// awaitAnswer bounds the waiting for an answer. It begins with the request's end; until then the request's content has its own limit.
+func (x *exchange) awaitAnswer(s *serverConn) {
+	switch {
+	case x.send.started: // complete sets it
+	case x.req.Expect && x.send.content == streamContent:
+		s.readBy.forget()
+		s.tcp.SetReadDeadline(time.Now().Add(continueWait))
+	default:
+		s.readBy.read(s.tcp, x.now, x.timeouts().Answer)
+	}
+}
+
+// continues tells whether a failed read was just the time that a server is given to ask for the content. The client is then asked in its
+// stead (RFC 9110 §10.1.1).
+func (x *exchange) continues(s *serverConn, err error) bool {
+	if !x.req.Expect || x.send.started || x.send.content != streamContent || !isTimeout(err) || x.link.isGone() {
+		return false
+	}
+	if x.client.inform(100, nil) != nil {
+		return false
+	}
+	x.startSending(s)
+	return true
+}
+
+// unanswered says why there is no answer.
+func (x *exchange) unanswered(s *serverConn, err error) error {
+	switch {
+	case x.link.isGone():
+		return errGone
+	case x.send.wrong() != nil:
+		return errFault
+	case isTimeout(err):
 		return err
+	case s.reused && len(s.in.bytes()) == 0:
+		return errUnanswered
+	case err == io.EOF:
+		return errors.New("the server closed the connection before it answered")
 	}
-	x.answer(res, cookie)
-	return nil
+	return err
 }
 
-// request makes the request to the server from the client's.
-func (x *exchange) request() *http.Request {
-	r := x.r
-	ctx := r.Context()
-	if r.ProtoAtLeast(1, 1) { // HTTP/1.0 has no informational answers (RFC 9110 §15.2)
-		x.trace.Got1xxResponse = x.inform
-		ctx = httptrace.WithClientTrace(ctx, &x.trace)
-	}
-	out := r.WithContext(ctx)
-	out.URL = &url.URL{Scheme: "http"}
-	path, query := splitTarget(x.uri)
-	if strings.HasPrefix(path, "//") {
-		// An opaque part that begins so would be taken for an authority.
-		out.URL.Path, out.URL.RawPath = r.URL.Path, path
-	} else {
-		out.URL.Opaque = path
-	}
-	out.URL.RawQuery, out.URL.ForceQuery = query, query == "" && len(path) < len(x.uri)
-	out.RequestURI = ""
-	out.Close = false
-	out.Trailer = nil
-	if r.ContentLength == 0 {
-		out.Body = nil
-		return out
-	}
-	x.body.open(x)
-	out.Body, out.Trailer = &x.body, x.body.trailer
-	if r.ProtoMajor == 1 {
-		// Let the answer begin before the request has ended.
-		http.NewResponseController(x.w).EnableFullDuplex()
-	}
-	return out
-}
-
-// stickyCookie returns the value of the service's sticky cookie that the client sent.
-func (x *exchange) stickyCookie() string {
-	name := x.route.service.StickyCookie()
-	if name == "" {
-		return ""
-	}
-	if c, err := x.r.Cookie(name); err == nil {
-		return c.Value
-	}
-	return ""
-}
-
-// inform passes an informational answer on. It runs in a goroutine of the transport.
-func (x *exchange) inform(code int, header textproto.MIMEHeader) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.final {
-		return nil
-	}
+// inform passes an informational answer on.
+func (x *exchange) inform(s *serverConn) error {
 	if x.infos++; x.infos > maxInfos {
 		return errors.New("too many informational answers")
 	}
-	if code == http.StatusContinue && !x.body.expected {
-		return nil // the client did not ask for it
-	}
-	h := x.w.Header()
-	for name, values := range header {
-		if code != http.StatusContinue && !slices.Contains(hopByHop[:], name) {
-			h[name] = values
+	if x.res.Status == 100 {
+		if x.req.Expect && !x.send.started && x.send.content == streamContent {
+			if err := x.client.inform(100, nil); err != nil {
+				return errGone
+			}
+			x.startSending(s)
 		}
+		return nil // else the client did not ask for it
 	}
-	x.w.WriteHeader(code)
-	clear(h)
+	if x.req.Major == 1 && x.req.Minor == 0 { // HTTP/1.0 has none (RFC 9110 §15.2)
+		return nil
+	}
+	if err := x.client.inform(x.res.Status, x.passed()); err != nil {
+		return errGone
+	}
 	return nil
-}
-
-// lastWord ends informational answers: what follows is the final one.
-func (x *exchange) lastWord() {
-	x.mu.Lock()
-	x.final = true
-	x.mu.Unlock()
-}
-
-// answer passes the server's answer on.
-func (x *exchange) answer(res *http.Response, cookie string) {
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		x.upgrade(res, cookie)
-		return
-	}
-	defer res.Body.Close()
-	x.lastWord()
-	x.body.answered()
-	h := x.answerHeader(res, cookie)
-	if x.front.leaving.Load() || x.r.ProtoMajor == 1 && x.body.unfinished() {
-		h["Connection"] = []string{"close"} // on HTTP/2 net/http says it with GOAWAY
-	}
-	announced := len(res.Trailer)
-	if announced > 0 {
-		names := make([]string, 0, announced)
-		for name := range res.Trailer {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		h["Trailer"] = []string{strings.Join(names, ", ")}
-	}
-	x.status = res.StatusCode
-	x.w.WriteHeader(res.StatusCode)
-	if x.r.Method != http.MethodHead && res.Body != http.NoBody {
-		if err := x.copyBody(res); err != nil {
-			x.broken(err)
-			return
-		}
-	}
-	x.trailers(res, announced)
-}
-
-// answerHeader fills in the client's header from the server's.
-func (x *exchange) answerHeader(res *http.Response, cookie string) http.Header {
-	dropHopByHop(res.Header)
-	h := x.w.Header()
-	for name, values := range res.Header {
-		h[name] = values
-	}
-	if _, ok := h["Content-Type"]; !ok {
-		h["Content-Type"] = nil // or net/http guesses one
-	}
-	x.own[5] = x.id
-	h["X-Request-Id"] = x.own[5:6:6]
-	if name := x.route.service.StickyCookie(); name != "" {
-		if value := x.server.Cookie(); value != cookie {
-			c := http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, Secure: x.r.TLS != nil, SameSite: http.SameSiteLaxMode}
-			h["Set-Cookie"] = append(h["Set-Cookie"], c.String())
-		}
-	}
-	return h
-}
-
-// trailers passes what follows the body. Fields that were not announced go with a prefix that tells
-// net/http so.
-func (x *exchange) trailers(res *http.Response, announced int) {
-	if len(res.Trailer) == 0 {
-		return
-	}
-	h := x.w.Header()
-	all := len(res.Trailer) == announced
-	if announced == 0 {
-		// An answer that has ended without a body written would be sent with a length, which takes no trailers.
-		x.w.(http.Flusher).Flush()
-	}
-	for name, values := range res.Trailer {
-		if !all {
-			name = http.TrailerPrefix + name
-		}
-		h[name] = values
-	}
-}
-
-// broken ends an answer whose body did not come to its end.
-func (x *exchange) broken(err error) {
-	x.abort = true
-	if x.r.Context().Err() != nil || errors.As(err, new(*clientError)) {
-		x.status = statusClientGone
-		return
-	}
-	x.front.engine.log.LogAttrs(x.r.Context(), slog.LevelInfo, "answer broke off",
-		slog.String("id", x.id), slog.String("service", x.route.service.Name()),
-		slog.String("server", x.server.Address()), slog.Any("error", err))
 }
 
 // fail answers a request that no server answered.
 func (x *exchange) fail(err error) {
-	x.lastWord()
-	if fault := x.body.fault(); fault != nil {
-		if isTimeout(fault) {
-			x.page(http.StatusRequestTimeout, "the request's body did not come in time")
-			return
-		}
+	if fault := x.send.wrong(); fault != nil && (errors.Is(err, errFault) || !x.link.isGone()) {
+		x.failContent(fault)
+		return
+	}
+	if x.link.isGone() {
 		x.status, x.abort = statusClientGone, true
 		return
 	}
-	if x.r.Context().Err() != nil {
-		x.status, x.abort = statusClientGone, true
-		return
-	}
-	status, text := http.StatusBadGateway, "the server gave no valid answer"
+	status, text := 502, "the server gave no valid answer"
 	switch {
 	case errors.Is(err, upstream.ErrNoneUp):
-		status, text = http.StatusServiceUnavailable, "no server is up"
+		status, text = 503, "no server is up"
 	case errors.Is(err, upstream.ErrFull):
-		status, text = http.StatusServiceUnavailable, "every server is busy"
-	case isTimeout(err):
-		status, text = http.StatusGatewayTimeout, "the server did not answer in time"
+		status, text = 503, "every server is busy"
 	case errors.As(err, new(*dialError)):
 		text = "the server cannot be reached"
-	}
-	if status == http.StatusServiceUnavailable {
-		x.w.Header()["Retry-After"] = []string{"2"}
+		if isTimeout(err) {
+			status, text = 504, "the server did not answer in time"
+		}
+	case isTimeout(err):
+		status, text = 504, "the server did not answer in time"
 	}
 	server := ""
 	if x.server != nil {
 		server = x.server.Address()
 	}
-	x.front.engine.log.LogAttrs(x.r.Context(), slog.LevelInfo, "request failed",
+	x.engine.log.LogAttrs(context.Background(), slog.LevelInfo, "request failed",
 		slog.Int("status", status), slog.String("id", x.id), slog.String("service", x.route.service.Name()),
 		slog.String("server", server), slog.Any("error", err))
 	x.page(status, text)
+}
+
+// failContent answers a request whose content did not come as it was announced.
+func (x *exchange) failContent(fault error) {
+	var wrong *h1.Error
+	switch {
+	case isTimeout(fault):
+		x.refuse(408, "the request's content did not come in time")
+	case errors.As(fault, &wrong):
+		x.refuse(wrong.Status, wrong.Reason)
+	default:
+		x.status, x.abort = statusClientGone, true
+	}
 }
 
 // isTimeout tells whether an error means that somebody took too long.
@@ -297,10 +301,18 @@ func isTimeout(err error) bool {
 	return errors.As(err, &n) && n.Timeout() || errors.Is(err, context.DeadlineExceeded)
 }
 
-// clientError is a failure of the client's connection.
-type clientError struct{ err error }
-
-func (e *clientError) Error() string { return "client: " + e.err.Error() }
-func (e *clientError) Unwrap() error { return e.err }
-
-var _ io.ReadCloser = (*requestBody)(nil)
+// stickyCookie returns the value of the service's sticky cookie that the client sent.
+func (x *exchange) stickyCookie() string {
+	name := x.route.service.StickyCookie()
+	if name == "" {
+		return ""
+	}
+	for _, f := range x.req.Fields {
+		if f.Kind == message.Cookie {
+			if value, ok := cookieValue(f.Value, name); ok {
+				return value
+			}
+		}
+	}
+	return ""
+}

@@ -2,29 +2,21 @@ package web
 
 import (
 	"context"
-	"log"
-	"log/slog"
+	"crypto/tls"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 const (
-	maxHead        = 64 << 10
-	headTimeout    = 10 * time.Second // also for TLS handshakes
-	idleTimeout    = 75 * time.Second
-	maxStreams     = 250
-	pingAfter      = 30 * time.Second // of silence on an HTTP/2 connection
-	pingTimeout    = 15 * time.Second
-	writeTimeout   = 60 * time.Second       // for an HTTP/2 connection to take anything
-	farewell       = 300 * time.Millisecond // for busy clients to be told, by an answer, that we close
-	quiet          = 100 * time.Millisecond
-	quietTick      = 10 * time.Millisecond
-	cutGrace       = 5 * time.Second
-	maxConnWindow  = 4 << 20
-	maxStreamWinow = 1 << 20
+	maxHead     = 64 << 10
+	headTimeout = 10 * time.Second // also for TLS handshakes
+	idleTimeout = 75 * time.Second
+	farewell    = 300 * time.Millisecond // for busy clients to be told, by an answer, that we close
+	lingerTime  = 2 * time.Second
+	closeTick   = 10 * time.Millisecond
+	cutGrace    = 5 * time.Second
 )
 
 // Listener is what a front knows of its listener. It is immutable and replaced as a whole.
@@ -34,54 +26,39 @@ type Listener struct {
 	Port string
 	// RedirectHTTPS answers everything with a redirect to the https listener.
 	RedirectHTTPS bool
+	// H2C takes HTTP/2 with prior knowledge from connections without TLS (RFC 9113 §3.3).
+	H2C bool
 }
 
 // Front is the engine's side of one listening socket.
 type Front struct {
 	engine   *Engine
 	listener atomic.Pointer[Listener]
-	server   http.Server
-	queue    connQueue
-	cut      context.CancelFunc // ends the context of every request
-	conns    atomic.Int64
-	requests atomic.Int64
-	leaving  atomic.Bool    // answers tell the client to close
-	served   sync.WaitGroup // the accept loop of server
+	leaving  atomic.Bool // answers tell the client to close
+	life     context.Context
+	cut      context.CancelFunc // ends life, and with it what waits for servers
+	work     sync.WaitGroup     // connections, and the watcher
 	close    sync.Once
+
+	mu     sync.Mutex // guards what follows
+	conns  map[*client1]connection
+	closed bool // nothing is taken any more
+}
+
+// connection is one of a client's, to those who want it to end.
+type connection interface {
+	// closeIdle closes it if it waits for a request. HTTP/2 tells the client to leave, and lets running requests end.
+	closeIdle()
+	// kill ends it at once, with all that it does.
+	kill()
 }
 
 // Front starts a front for a socket.
 func (e *Engine) Front(l *Listener) *Front {
-	f := &Front{engine: e, queue: connQueue{conns: make(chan net.Conn), done: make(chan struct{})}}
+	f := &Front{engine: e, conns: map[*client1]connection{}}
 	f.listener.Store(l)
-	base, cut := context.WithCancel(context.Background())
-	f.cut = cut
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(true)
-	f.server = http.Server{
-		Handler: f,
-		// Or OPTIONS * would be answered without us: no id, no count, no line in the log.
-		DisableGeneralOptionsHandler: true,
-		Protocols:                    protocols,
-		ReadHeaderTimeout:            headTimeout,
-		IdleTimeout:                  idleTimeout,
-		MaxHeaderBytes:               maxHead,
-		BaseContext:                  func(net.Listener) context.Context { return base },
-		ConnState:                    f.connState,
-		ErrorLog:                     log.New(debugWriter{e.log}, "", 0),
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          maxStreams,
-			MaxReceiveBufferPerConnection: maxConnWindow,
-			MaxReceiveBufferPerStream:     maxStreamWinow,
-			SendPingTimeout:               pingAfter,
-			PingTimeout:                   pingTimeout,
-			WriteByteTimeout:              writeTimeout,
-		},
-	}
-	// Serve and not ServeTLS: the connections come with TLS on them, made with a configuration that stays
-	// its owner's, so that ticket keys rotated there are seen here. ServeTLS would clone it.
-	f.served.Go(func() { f.server.Serve(&f.queue) })
+	f.life, f.cut = context.WithCancel(context.Background())
+	f.work.Go(f.watch)
 	return f
 }
 
@@ -90,17 +67,44 @@ func (f *Front) Set(l *Listener) { f.listener.Store(l) }
 
 // ServeConn takes over a connection, a *net.TCPConn or a *tls.Conn before its handshake. It does not wait
 // for it to end.
-func (f *Front) ServeConn(c net.Conn) {
-	select {
-	case f.queue.conns <- c:
-	case <-f.queue.done:
-		c.Close()
-		f.engine.opts.Ended()
+func (f *Front) ServeConn(conn net.Conn) {
+	c := &client1{front: f, conn: conn, address: clientIP(conn.RemoteAddr())}
+	if t, ok := conn.(*tls.Conn); ok {
+		c.secure = true
+		c.tcp, _ = t.NetConn().(*net.TCPConn)
+	} else {
+		c.tcp, _ = conn.(*net.TCPConn)
 	}
+	c.in = newInput(conn, &f.engine.buffers)
+	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		conn.Close()
+		f.engine.opts.Ended()
+		return
+	}
+	f.conns[c] = c
+	f.work.Add(1)
+	f.mu.Unlock()
+	go c.serve()
+}
+
+// leave is called once for each connection that was taken, when it has ended.
+func (f *Front) leave(c *client1) {
+	c.conn.Close()
+	f.mu.Lock()
+	delete(f.conns, c)
+	f.mu.Unlock()
+	f.engine.opts.Ended()
+	f.work.Done()
 }
 
 // Conns is the number of open connections.
-func (f *Front) Conns() int64 { return f.conns.Load() }
+func (f *Front) Conns() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return int64(len(f.conns))
+}
 
 // Close asks clients to leave, waits for running requests and upgraded connections until ctx ends, and then
 // cuts what is left. It returns the context's error if something was cut.
@@ -114,113 +118,73 @@ func (f *Front) shut(ctx context.Context) error {
 	// A connection that is closed while it idles may be closed just when its client sends a request. Busy
 	// clients are told with their next answer instead; only then those that stayed idle are closed.
 	f.leaving.Store(true)
-	f.await(ctx, farewell, func() bool { return f.conns.Load() == 0 })
-	graceful, stop := context.WithCancel(ctx)
-	var shutdown sync.WaitGroup
-	shutdown.Go(func() { f.server.Shutdown(graceful) })
-	err := f.awaitQuiet(ctx)
-	stop()
-	shutdown.Wait()
+	f.await(ctx, farewell, func() {})
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	err := f.await(ctx, 0, func() { f.each(connection.closeIdle) })
 	f.cut()
-	f.server.Close()
-	f.served.Wait()
-	f.await(context.Background(), cutGrace, func() bool { return f.conns.Load()+f.requests.Load() == 0 })
+	f.each(connection.kill)
+	ended := make(chan struct{})
+	go func() {
+		f.work.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(cutGrace):
+	}
 	return err
 }
 
-// await waits until done, for a limited time.
-func (f *Front) await(ctx context.Context, limit time.Duration, done func() bool) {
-	tick := time.NewTicker(quietTick)
+// await waits until no connection is left, for a limited time (0: none) or until ctx ends, and does what is to be done meanwhile.
+func (f *Front) await(ctx context.Context, limit time.Duration, meanwhile func()) error {
+	tick := time.NewTicker(closeTick)
 	defer tick.Stop()
-	for end := time.Now().Add(limit); !done() && time.Now().Before(end); {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// awaitQuiet returns when there was no request for a moment, which is the time for a request that is just
-// arriving to show itself. Shutdown alone would wait five seconds for a connection that never sent anything.
-func (f *Front) awaitQuiet(ctx context.Context) error {
-	tick := time.NewTicker(quietTick)
-	defer tick.Stop()
-	since := time.Now()
-	for {
-		if f.conns.Load() == 0 && f.requests.Load() == 0 {
-			return nil
-		}
-		if f.requests.Load() > 0 {
-			since = time.Now()
-		} else if time.Since(since) >= quiet {
-			return nil
-		}
+	for began := time.Now(); f.Conns() > 0 && (limit == 0 || time.Since(began) < limit); {
+		meanwhile()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-}
-
-// connState counts connections. One that was upgraded counts until its upgrade ends.
-func (f *Front) connState(_ net.Conn, s http.ConnState) {
-	switch s {
-	case http.StateNew:
-		f.conns.Add(1)
-	case http.StateClosed:
-		f.ended()
-	}
-}
-
-// ended is called once for each connection.
-func (f *Front) ended() {
-	f.conns.Add(-1)
-	f.engine.opts.Ended()
-}
-
-// connQueue is the listener that hands a front's connections to its http.Server.
-type connQueue struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-var _ net.Listener = (*connQueue)(nil)
-
-// Accept returns the next connection.
-func (q *connQueue) Accept() (net.Conn, error) {
-	select {
-	case c := <-q.conns:
-		return c, nil
-	case <-q.done:
-		return nil, errClosed
-	}
-}
-
-// Close ends Accept.
-func (q *connQueue) Close() error {
-	q.once.Do(func() { close(q.done) })
 	return nil
 }
 
-// Addr names the queue.
-func (q *connQueue) Addr() net.Addr { return queueAddr{} }
-
-type queueAddr struct{}
-
-func (queueAddr) Network() string { return "tcp" }
-func (queueAddr) String() string  { return "proxy" }
-
-// debugWriter passes the lines of net/http, which are about clients' misbehaviour, on to the log.
-type debugWriter struct{ log *slog.Logger }
-
-func (w debugWriter) Write(p []byte) (int, error) {
-	n := len(p)
-	if n > 0 && p[n-1] == '\n' {
-		p = p[:n-1]
+// each calls do for every connection.
+func (f *Front) each(do func(connection)) {
+	f.mu.Lock()
+	all := make([]connection, 0, len(f.conns))
+	for _, c := range f.conns {
+		all = append(all, c)
 	}
-	w.log.Debug("http connection", "message", string(p))
-	return n, nil
+	f.mu.Unlock()
+	for _, c := range all {
+		do(c)
+	}
+}
+
+// closeIdle implements connection.
+func (c *client1) closeIdle() {
+	for _, state := range [...]connState{stateIdle, stateNew} {
+		if c.state.CompareAndSwap(state, stateClosed) {
+			c.conn.SetReadDeadline(past) // its own goroutine closes it
+		}
+	}
+}
+
+// kill implements connection.
+func (c *client1) kill() {
+	c.cut.Store(true)
+	c.link.ClientGone()
+	c.tcp.Close() // not through TLS, which may wait for a write
+}
+
+// clientIP is an address without port and zone.
+func clientIP(a net.Addr) string {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().WithZone("").String()
+	}
+	return a.String()
 }

@@ -1,81 +1,81 @@
 package web
 
 import (
-	"io"
-	"net/http"
 	"strings"
-	"time"
+
+	"tripod/proxy/web/message"
 )
 
 // page answers with a short text of our own. It tells nothing about what is behind us.
 func (x *exchange) page(status int, text string) {
-	var b strings.Builder
-	b.WriteString(statusLine(status))
-	b.WriteString(": ")
-	b.WriteString(text)
-	b.WriteString("\nrequest id: ")
-	b.WriteString(x.id)
-	b.WriteByte('\n')
-	x.text(status, b.String())
+	b := append(x.line[:0], byte('0'+status/100), byte('0'+status/10%10), byte('0'+status%10), ' ')
+	b = append(b, message.StatusText(status)...)
+	b = append(b, ": "...)
+	b = append(b, text...)
+	b = append(b, "\nrequest id: "...)
+	b = append(b, x.id...)
+	b = append(b, '\n')
+	x.line = b
+	x.text(status, b)
 }
 
 // refuse answers a request that breaks the rules, and ends the connection: what its sender takes for the next
 // request may be something else to us.
 func (x *exchange) refuse(status int, text string) {
-	if x.r.TLS == nil || x.r.TLS.NegotiatedProtocol != "h2" {
-		x.w.Header()["Connection"] = []string{"close"}
-	}
+	x.client.last()
 	x.page(status, text)
 }
 
-// text writes a whole answer of our own.
-func (x *exchange) text(status int, text string) {
-	x.lastWord()
-	h := x.w.Header()
-	h["Content-Type"] = []string{"text/plain; charset=utf-8"}
-	h["X-Content-Type-Options"] = []string{"nosniff"}
-	h["Cache-Control"] = []string{"no-store"}
-	h["X-Request-Id"] = []string{x.id}
-	if node := x.front.engine.opts.Node; node != "" {
-		h["X-Tripod-Node"] = []string{node}
+// text writes a whole answer of our own, with the fields that x.fields has already.
+func (x *exchange) text(status int, text []byte) {
+	fields := append(x.fields,
+		message.Field{Name: "Content-Type", Value: "text/plain; charset=utf-8", Kind: message.ContentType},
+		message.Field{Name: "X-Content-Type-Options", Value: "nosniff"},
+		message.Field{Name: "Cache-Control", Value: "no-store", Kind: message.CacheControl},
+		message.Field{Name: "X-Request-Id", Value: x.id})
+	if node := x.engine.opts.Node; node != "" {
+		fields = append(fields, message.Field{Name: "X-Tripod-Node", Value: node})
 	}
-	if status == http.StatusMethodNotAllowed {
-		h["Allow"] = []string{"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
+	switch status {
+	case 405:
+		fields = append(fields, message.Field{Name: "Allow", Value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"})
+	case 503:
+		fields = append(fields, message.Field{Name: "Retry-After", Value: "2"})
 	}
-	if x.front.leaving.Load() {
-		h["Connection"] = []string{"close"}
-	}
-	if x.r.ProtoMajor == 1 && x.r.ContentLength != 0 {
-		// The rest of the request is not waited for without end.
-		if x.body.in == nil {
-			http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(linger))
-		} else if x.body.unfinished() {
-			h["Connection"] = []string{"close"}
-		}
+	x.fields = fields
+	if x.front.leaving.Load() || x.send.unfinished() || x.send.content == noContent && x.req.Length != 0 {
+		x.client.last() // the rest of the request is not waited for
 	}
 	x.status = status
-	x.w.WriteHeader(status)
-	if x.r.Method != http.MethodHead {
-		n, _ := io.WriteString(x.w, text)
-		x.bytes = int64(n)
+	content := message.HasContent(x.req.Method, status)
+	err := x.client.respond(status, fields, int64(len(text)), content)
+	if err == nil && content {
+		x.bytes = int64(len(text))
+		err = x.client.write(text)
+	}
+	if err == nil {
+		err = x.client.finish(nil)
+	}
+	if err != nil {
+		x.status, x.abort = statusClientGone, true
 	}
 }
 
 // redirectHTTPS leads to the same place on the https listener.
 func (x *exchange) redirectHTTPS() {
-	host, ok := bareHost(x.r.Host)
+	host, ok := bareHost(x.req.Host)
 	if !ok {
-		x.page(http.StatusBadRequest, "the Host is not valid")
+		x.page(400, "the Host is not valid")
 		return
 	}
-	x.redirect("https://" + host + x.table.httpsPort + x.uri)
+	x.redirect("https://" + host + x.table.httpsPort + x.req.Target)
 }
 
 // redirect sends the client elsewhere, for good and with the same method (RFC 9110 §15.4.9).
 func (x *exchange) redirect(to string) {
 	to = ascii(to)
-	x.w.Header()["Location"] = []string{to}
-	x.text(http.StatusPermanentRedirect, "Permanent Redirect: "+to+"\n")
+	x.fields = append(x.fields[:0], message.Field{Name: "Location", Value: to, Kind: message.Location})
+	x.text(308, []byte("Permanent Redirect: "+to+"\n"))
 }
 
 // ascii percent-encodes the bytes that may not stand in a URI but that clients send (RFC 3986 §2).
@@ -102,10 +102,4 @@ func ascii(s string) string {
 		}
 	}
 	return b.String()
-}
-
-func statusLine(status int) string {
-	var digits [4]byte
-	digits[0], digits[1], digits[2], digits[3] = byte('0'+status/100), byte('0'+status/10%10), byte('0'+status%10), ' '
-	return string(digits[:]) + http.StatusText(status)
 }

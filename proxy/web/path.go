@@ -5,34 +5,30 @@ import (
 	"strings"
 )
 
-// target returns the origin form of a request target (RFC 9112 §3.2.1) exactly as the client sent it, made
-// from the origin or the absolute form; false if it is neither, or holds what no target may hold. The absolute
-// form is one of http or https, with a host and without userinfo (RFC 9110 §4.2).
-func target(uri string) (string, bool) {
-	if !strings.HasPrefix(uri, "/") {
-		i := strings.Index(uri, "://")
-		if i <= 0 || !strings.EqualFold(uri[:i], "http") && !strings.EqualFold(uri[:i], "https") {
-			return "", false
-		}
-		uri = uri[i+3:]
-		end := strings.IndexAny(uri, "/?")
-		if end < 0 {
-			end = len(uri)
-		}
-		if end == 0 || strings.ContainsAny(uri[:end], "@#\\") {
-			return "", false
-		}
-		if uri = uri[end:]; uri == "" || uri[0] == '?' {
-			uri = "/" + uri
-		}
+// routePath is the path of an origin form as routes are looked up by it: percent-decoded, without dot segments. It is a part of the target
+// unless there is something to decode or to remove.
+func routePath(target string) string {
+	path, _ := splitTarget(target)
+	if strings.IndexByte(path, '%') < 0 {
+		return normalPath(path)
 	}
-	for i := range len(uri) {
-		// A fragment never travels (RFC 9110 §7.1); a server behind us may cut the path at it.
-		if c := uri[i]; c <= ' ' || c == 0x7f || c == '#' {
-			return "", false
+	b := make([]byte, 0, len(path))
+	for i := 0; i < len(path); i++ {
+		c := path[i]
+		if c == '%' && i+2 < len(path) { // two digits, as has been checked
+			c = unhex(path[i+1])<<4 | unhex(path[i+2])
+			i += 2
 		}
+		b = append(b, c)
 	}
-	return uri, true
+	return normalPath(string(b))
+}
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c | 0x20 - 'a' + 10
 }
 
 // splitTarget cuts an origin form into path and query, the query without its question mark.

@@ -109,28 +109,6 @@ func FuzzNormalPath(f *testing.F) {
 	})
 }
 
-func FuzzTarget(f *testing.F) {
-	for _, s := range []string{"/a?b", "http://a/b", "*", "http://a?x", "://", "/#", "/\r\n", "https://[::1]:80"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		got, ok := target(s)
-		if !ok {
-			return
-		}
-		if !strings.HasPrefix(got, "/") || strings.ContainsAny(got, " \r\n\t#\x00\x7f") {
-			t.Fatalf("%q: %q", s, got)
-		}
-		if strings.HasPrefix(s, "/") && got != s {
-			t.Fatalf("%q was changed to %q", s, got)
-		}
-		// A redirect made of it stays on its host.
-		if u, err := url.Parse("https://host.test" + ascii(got)); err != nil && !strings.Contains(got, "%") || err == nil && u.Host != "host.test" {
-			t.Fatalf("%q: %v %v", s, u, err)
-		}
-	})
-}
-
 func FuzzHost(f *testing.F) {
 	for _, s := range []string{"A.test.:80", "[::1]:80", "[::ffff:1.2.3.4]", "a:b:c", "[", "]", "", ".", "a..", "[a]:1", "[::aaa%000000A0]"} {
 		f.Add(s)
@@ -160,22 +138,6 @@ func FuzzAscii(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestHopByHop(t *testing.T) {
-	h := map[string][]string{"Connection": {"close, x-a", "X-B"}, "X-A": {"1"}, "X-B": {"1"}, "X-C": {"1"}, "Te": {"x"}, "Transfer-Encoding": {"chunked"}}
-	dropHopByHop(h)
-	if len(h) != 1 || h["X-C"] == nil {
-		t.Errorf("left: %v", h)
-	}
-}
-
-func TestClientIP(t *testing.T) {
-	for in, want := range map[string]string{"10.0.0.1:80": "10.0.0.1", "[2001:db8::1]:80": "2001:db8::1", "[fe80::1%eth0]:80": "fe80::1"} {
-		if got := clientIP(in); got != want {
-			t.Errorf("%s: got %s", in, got)
-		}
-	}
 }
 
 func BenchmarkFind(b *testing.B) {

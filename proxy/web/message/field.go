@@ -28,11 +28,11 @@ const (
 	ProxyAuthorization
 	ProxyConnection
 	TE
-	Trailer
 	Upgrade
 	HTTP2Settings
 
 	Expect
+	Trailer // which fields follow the content; it goes with them (RFC 9110 §6.6.2)
 
 	// About the client's end of the way, which only the proxy tells a server: every X-Forwarded-…, for frameworks heed more of
 	// them than anybody lists, Forwarded, X-Real-Ip and X-Request-Id; with underscores too, since servers that hand
@@ -59,6 +59,21 @@ func (k Kind) HopByHop() bool { return k >= Connection && k <= HTTP2Settings || 
 
 // KindOf finds out a name's kind, in whatever case it is written.
 func KindOf(name string) Kind {
+	if name == "" {
+		return Other
+	}
+	switch name[0] | 0x20 {
+	case 'x':
+		if folded(name, "x-forwarded-", true) || folded(name, "x-real-ip", false) || folded(name, "x-request-id", false) {
+			return Provenance
+		}
+		return Other
+	case 'f':
+		if folded(name, "forwarded", false) {
+			return Provenance
+		}
+		return Other
+	}
 	switch len(name) {
 	case 2:
 		return either(name, "te", TE)
@@ -133,22 +148,7 @@ func KindOf(name string) Kind {
 	case 18:
 		return either(name, "proxy-authenticate", ProxyAuthenticate)
 	case 19:
-		if k := either(name, "proxy-authorization", ProxyAuthorization); k != Other {
-			return k
-		}
-	}
-	if len(name) < len("forwarded") {
-		return Other
-	}
-	switch name[0] | 0x20 {
-	case 'x':
-		if folded(name, "x-forwarded-", true) || folded(name, "x-real-ip", false) || folded(name, "x-request-id", false) {
-			return Provenance
-		}
-	case 'f':
-		if folded(name, "forwarded", false) {
-			return Provenance
-		}
+		return either(name, "proxy-authorization", ProxyAuthorization)
 	}
 	return Other
 }

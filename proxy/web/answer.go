@@ -1,0 +1,216 @@
+package web
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"tripod/proxy/web/h1"
+	"tripod/proxy/web/message"
+)
+
+// spliceMin is from how much content on it is worth to let the kernel carry it.
+const spliceMin = 64 << 10
+
+// passed are the server's fields that the client gets.
+func (x *exchange) passed() []message.Field {
+	fields := x.fields[:0]
+	for _, f := range x.res.Fields {
+		if !x.res.EndsHere(f) {
+			fields = append(fields, f)
+		}
+	}
+	x.fields = fields
+	return fields
+}
+
+// answerFields are those of a server's answer, with ours.
+func (x *exchange) answerFields(cookie string) []message.Field {
+	fields := append(x.passed(), message.Field{Name: "X-Request-Id", Value: x.id})
+	if name := x.route.service.StickyCookie(); name != "" {
+		if value := x.server.Cookie(); value != cookie {
+			fields = append(fields, message.Field{Name: "Set-Cookie", Value: newCookie(name, value, x.secure), Kind: message.SetCookie})
+		}
+	}
+	x.fields = fields
+	return fields
+}
+
+// answer passes the server's answer on. It tells whether the connection can be used again. The error is nil: the client's answer has
+// begun, and what fails later breaks it off.
+func (x *exchange) answer(s *serverConn, cookie string) (keep bool, err error) {
+	if x.front.leaving.Load() || x.send.unfinished() {
+		x.client.last()
+	}
+	x.status = x.res.Status
+	content := message.HasContent(x.req.Method, x.res.Status)
+	if err := x.client.respond(x.status, x.answerFields(cookie), x.res.Length, content); err != nil {
+		x.broken(&clientError{err})
+		return false, nil
+	}
+	keep = !x.res.Close
+	var trailers []message.Field
+	switch {
+	case !content:
+	case x.res.Chunked:
+		trailers, err = x.passChunks(s)
+	case x.res.Length == message.Unknown:
+		keep, err = false, x.passAll(s)
+	default:
+		err = x.passLength(s, x.res.Length)
+	}
+	if err == nil {
+		if err = x.client.finish(trailers); err != nil {
+			err = &clientError{err}
+		}
+	}
+	if err != nil {
+		x.broken(err)
+		return false, nil
+	}
+	return keep && len(s.in.bytes()) == 0, nil
+}
+
+// pass sends a part of the content.
+func (x *exchange) pass(p []byte) error {
+	x.bytes += int64(len(p))
+	if err := x.client.write(p); err != nil {
+		return &clientError{err}
+	}
+	return nil
+}
+
+// more sends what was passed, and waits for more.
+func (x *exchange) more(s *serverConn) error {
+	if err := x.client.flush(); err != nil {
+		return &clientError{err}
+	}
+	x.now = time.Now()
+	if s.readBy.read(s.tcp, x.now, x.timeouts().Stall) && x.link.isGone() {
+		return &clientError{errGone} // the deadline that said so may have been overwritten
+	}
+	err := s.in.read()
+	if err != nil && x.link.isGone() {
+		return &clientError{errGone}
+	}
+	return err
+}
+
+// passLength carries content of a known length.
+func (x *exchange) passLength(s *serverConn, left int64) error {
+	for {
+		p := s.in.bytes()
+		if int64(len(p)) > left {
+			p = p[:left]
+		}
+		if len(p) > 0 {
+			if err := x.pass(p); err != nil {
+				return err
+			}
+			s.in.take(len(p))
+			left -= int64(len(p))
+		}
+		if left == 0 {
+			return nil
+		}
+		if left >= spliceMin {
+			n, ok, err := x.client.splice(s.tcp, left)
+			if ok {
+				s.readBy.forget()
+				x.bytes += n
+				if err == nil && n < left {
+					err = errEarly
+				}
+				return err
+			}
+		}
+		if err := x.more(s); err != nil {
+			return early(err)
+		}
+	}
+}
+
+// passAll carries content that ends with the connection.
+func (x *exchange) passAll(s *serverConn) error {
+	for {
+		if p := s.in.bytes(); len(p) > 0 {
+			if err := x.pass(p); err != nil {
+				return err
+			}
+			s.in.take(len(p))
+		}
+		if err := x.more(s); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// passChunks carries chunked content, and returns the trailers.
+func (x *exchange) passChunks(s *serverConn) ([]message.Field, error) {
+	s.chunks = h1.Chunked{}
+	for {
+		p, n, err := s.chunks.Decode(s.in.bytes())
+		if len(p) > 0 {
+			if err := x.pass(p); err != nil {
+				return nil, err
+			}
+		}
+		if n > 0 {
+			s.in.take(n)
+		}
+		if err == io.EOF {
+			return trailing(s.chunks.Trailers), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 && len(s.in.bytes()) > 0 {
+			continue
+		}
+		if s.in.buf != nil && len(s.in.buf.space()) == 0 && !s.in.buf.grow(maxHead) {
+			return nil, errTrailers
+		}
+		if err := x.more(s); err != nil {
+			return nil, early(err)
+		}
+	}
+}
+
+// early turns the end of a connection in the middle of an answer into a failure.
+func early(err error) error {
+	if err == io.EOF {
+		return errEarly
+	}
+	return err
+}
+
+// broken ends an answer whose content did not come to its end.
+func (x *exchange) broken(err error) {
+	x.abort = true
+	if _, ok := err.(*clientError); ok || x.link.isGone() {
+		x.status = statusClientGone
+		return
+	}
+	x.engine.log.LogAttrs(context.Background(), slog.LevelInfo, "answer broke off",
+		slog.String("id", x.id), slog.String("service", x.route.service.Name()),
+		slog.String("server", x.server.Address()), slog.Any("error", err))
+}
+
+// upgrade joins the client with a server that agreed to change the protocol (RFC 9110 §7.8).
+func (x *exchange) upgrade(s *serverConn, cookie string) error {
+	if x.req.Upgrade == "" || !strings.EqualFold(x.req.Upgrade, x.res.Upgrade) || !x.accepted() {
+		return errSwitched
+	}
+	x.status = 101
+	sent, err := x.client.tunnel(x.answerFields(cookie), s)
+	x.bytes += sent
+	if err != nil {
+		x.engine.log.LogAttrs(context.Background(), slog.LevelDebug, "upgraded connection ended",
+			slog.String("id", x.id), slog.Any("error", err))
+	}
+	return nil
+}

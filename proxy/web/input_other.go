@@ -1,0 +1,16 @@
+//go:build !unix
+
+package web
+
+import "net"
+
+// readiness is not known on this system: reads hold a small buffer while they wait, and idle connections are not looked at.
+type readiness struct{}
+
+func newReadiness(*net.TCPConn) *readiness { return nil }
+
+func (*readiness) read(*input) error { return nil }
+
+func (*readiness) alive() bool { return true }
+
+func peerState(*net.TCPConn) (gone, half bool) { return false, false }

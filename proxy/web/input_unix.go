@@ -1,0 +1,104 @@
+//go:build unix
+
+package web
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// readiness waits until a TCP connection has something to read, and only then borrows a buffer for it.
+type readiness struct {
+	raw  syscall.RawConn
+	try  func(fd uintptr) bool // made once: a closure for each read would be an allocation
+	look func(fd uintptr) bool
+	in   *input
+	err  error
+}
+
+func newReadiness(c *net.TCPConn) *readiness {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil // closed; the first read will say so
+	}
+	r := &readiness{raw: raw}
+	r.try, r.look = r.tryRead, r.peek
+	return r
+}
+
+// read waits for bytes and reads them into a borrowed buffer.
+func (r *readiness) read(in *input) error {
+	r.in, r.err = in, nil
+	if err := r.raw.Read(r.try); err != nil {
+		return err
+	}
+	return r.err
+}
+
+// tryRead reads what is there. It returns false to be called again when there is something.
+func (r *readiness) tryRead(fd uintptr) bool {
+	b := r.in.pool.get()
+	n, err := readFD(int(fd), b.b)
+	if n > 0 {
+		b.w = n
+		r.in.buf = b
+		return true
+	}
+	r.in.pool.put(b)
+	switch {
+	case err == nil:
+		r.err = io.EOF
+	case errors.Is(err, unix.EAGAIN):
+		return false
+	default:
+		r.err = &net.OpError{Op: "read", Net: "tcp", Err: err}
+	}
+	return true
+}
+
+// alive tells whether a connection that idles is open and silent, as it has to be to be used.
+func (r *readiness) alive() bool {
+	r.err = nil
+	return r.raw.Read(r.look) == nil && r.err == nil
+}
+
+// peek looks whether there is anything to read, which there must not be.
+func (r *readiness) peek(fd uintptr) bool {
+	var b [1]byte
+	n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if n > 0 || !errors.Is(err, unix.EAGAIN) {
+		r.err = errUsed
+	}
+	return true
+}
+
+var errUsed = errors.New("the connection is not idle")
+
+func readFD(fd int, p []byte) (int, error) {
+	for {
+		n, err := unix.Read(fd, p)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// peerState tells whether the other side of a connection has gone, or has closed its direction.
+func peerState(c *net.TCPConn) (gone, half bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return true, true
+	}
+	err = raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: pollHangUp}}
+		if n, err := unix.Poll(p, 0); n > 0 && err == nil {
+			gone = p[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0
+			half = p[0].Revents&pollHangUp != 0
+		}
+	})
+	return gone || err != nil, half
+}

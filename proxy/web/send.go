@@ -1,0 +1,221 @@
+package web
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"tripod/proxy/web/h1"
+	"tripod/proxy/web/message"
+)
+
+// inHand is up to how many bytes of a request's content go out with its head, if they have come whole.
+const inHand = 8 << 10
+
+// sending is the request on its way to the server: its head, made once for all servers that are tried, and its content, which goes on
+// while the answer comes.
+type sending struct {
+	wire    []byte          // the head, and the content if that was in hand
+	fields  []message.Field // of the request as the server gets it
+	content contentState
+
+	// What follows is for content that streams. It is carried by a goroutine of its own, so that an answer may begin, or come whole, before
+	// the request has ended.
+	started bool
+	chunked bool
+	limit   time.Duration // from the end of the request to the answer
+	done    chan struct{}
+
+	mu       sync.Mutex
+	server   *serverConn
+	answered bool
+	ended    bool  // all was sent
+	fault    error // why reading the client failed
+}
+
+type contentState uint8
+
+const (
+	noContent contentState = iota
+	wholeContent
+	streamContent
+)
+
+func (s *sending) reset() {
+	clear(s.fields)
+	s.wire, s.fields = s.wire[:0], s.fields[:0]
+	s.content, s.started, s.chunked, s.limit, s.done = noContent, false, false, 0, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server, s.answered, s.ended, s.fault = nil, false, false, nil
+}
+
+// open decides how the content travels, and completes the head with its framing.
+func (x *exchange) openContent() {
+	s := &x.send
+	s.fields = s.fields[:0]
+	s.wire = s.wire[:0]
+	x.appendHead()
+	switch n := x.req.Length; {
+	case x.connects():
+		s.content = noContent
+	case n == 0:
+		s.content = noContent
+		if expectsLength(x.req.Method) {
+			s.wire = h1.AppendLength(s.wire, 0)
+		}
+	case n == message.Unknown:
+		s.content, s.chunked = streamContent, true
+		s.wire = append(s.wire, "Transfer-Encoding: chunked\r\n"...)
+	default:
+		s.content = streamContent
+		s.wire = h1.AppendLength(s.wire, n)
+	}
+	if x.req.Expect {
+		s.wire = append(s.wire, "Expect: 100-continue\r\n"...)
+	}
+	s.wire = append(s.wire, "\r\n"...)
+	if s.content == streamContent && !s.chunked {
+		if wire, ok := x.client.whole(s.wire, inHand); ok {
+			s.wire, s.content = wire, wholeContent
+		}
+	}
+}
+
+// expectsLength: these methods have content in general, so that none is said (RFC 9110 §8.6).
+func expectsLength(method string) bool {
+	return method == "POST" || method == "PUT" || method == "PATCH"
+}
+
+// startSending begins to carry the content to the server.
+func (x *exchange) startSending(s *serverConn) {
+	send := &x.send
+	if send.content != streamContent || send.started {
+		return
+	}
+	send.started, send.done = true, make(chan struct{})
+	send.server, send.limit = s, x.timeouts().Answer
+	s.readBy.forget()
+	s.tcp.SetReadDeadline(time.Time{})
+	go x.carryContent()
+}
+
+// carryContent is the goroutine that startSending starts.
+func (x *exchange) carryContent() {
+	send := &x.send
+	defer close(send.done)
+	s := send.server
+	var head []byte
+	for {
+		p, err := x.client.content()
+		s.writeBy.write(s.tcp, time.Now(), x.timeouts().Body)
+		if len(p) > 0 {
+			if werr := send.part(s, &head, p); werr != nil {
+				return // the server takes no more; its answer, if there is one, says why
+			}
+			continue
+		}
+		if err == io.EOF {
+			if send.chunked {
+				head = h1.AppendLast(head[:0], trailing(x.client.trailers()))
+				if _, werr := s.tcp.Write(head); werr != nil {
+					return
+				}
+			}
+			send.complete()
+			return
+		}
+		send.fail(err)
+		return
+	}
+}
+
+// part sends one piece of content.
+func (send *sending) part(s *serverConn, head *[]byte, p []byte) error {
+	if !send.chunked {
+		_, err := s.tcp.Write(p)
+		return err
+	}
+	*head = h1.AppendChunk((*head)[:0], len(p))
+	*head = append(append(*head, p...), "\r\n"...)
+	_, err := s.tcp.Write(*head)
+	return err
+}
+
+// trailing keeps the trailers that may be passed on.
+func trailing(fields []message.Field) []message.Field {
+	kept := fields[:0]
+	for _, f := range fields {
+		if message.MayTrail(f) {
+			kept = append(kept, f)
+		}
+	}
+	return kept
+}
+
+// complete notes that the request has ended. From now on the answer is waited for.
+func (send *sending) complete() {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.ended = true
+	if !send.answered && send.limit > 0 {
+		send.server.tcp.SetReadDeadline(time.Now().Add(send.limit))
+	}
+}
+
+// fail notes that the client did not send what it announced, and ends the waiting for an answer.
+func (send *sending) fail(err error) {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.fault = err
+	if !send.answered {
+		send.server.tcp.SetDeadline(past)
+	}
+}
+
+// answer notes that the answer has begun: the request's end does not matter to it any more.
+func (send *sending) answer() {
+	if !send.started {
+		return
+	}
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.answered = true
+}
+
+// unfinished tells whether the client may have content to send yet.
+func (send *sending) unfinished() bool {
+	switch {
+	case send.content != streamContent:
+		return false
+	case !send.started:
+		return true
+	}
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	return !send.ended
+}
+
+// wrong is why reading the client failed, nil if it did not.
+func (send *sending) wrong() error {
+	if !send.started {
+		return nil
+	}
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	return send.fault
+}
+
+// stopSending ends the goroutine that carries the content, and tells whether everything was sent.
+func (x *exchange) stopSending(s *serverConn) bool {
+	send := &x.send
+	if !send.started {
+		return send.content != streamContent
+	}
+	if send.unfinished() {
+		x.client.interrupt()
+		s.tcp.SetWriteDeadline(past)
+	}
+	<-send.done
+	return !send.unfinished()
+}

@@ -1,0 +1,40 @@
+package web
+
+import (
+	"io"
+	"net"
+	"time"
+)
+
+// maxSplices is how many answers the kernel may carry at once. Each holds a pipe, which is two files.
+const maxSplices = 128
+
+// spliceStep is how much the kernel carries before deadlines are looked at again.
+const spliceStep = 4 << 20
+
+// carry moves n bytes from one connection to another; on Linux through splice(2), by which they do not leave the kernel. Neither side may
+// stand still for longer than limit. Fewer bytes without an error are the source's end.
+func carry(to, from *net.TCPConn, n int64, limit time.Duration) (done int64, err error) {
+	defer func() {
+		to.SetWriteDeadline(time.Time{})
+		from.SetReadDeadline(time.Time{})
+	}()
+	for done < n {
+		end := time.Now().Add(limit)
+		to.SetWriteDeadline(end)
+		from.SetReadDeadline(end)
+		step := io.LimitedReader{R: from, N: min(n-done, spliceStep)}
+		moved, err := to.ReadFrom(&step)
+		done += moved
+		if err != nil {
+			if moved > 0 && isTimeout(err) {
+				continue // slow, but it moves
+			}
+			return done, err
+		}
+		if moved == 0 || step.N > 0 {
+			return done, nil
+		}
+	}
+	return done, nil
+}
