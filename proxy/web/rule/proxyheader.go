@@ -39,15 +39,17 @@ type ProxyHeader struct{ Source, Destination netip.AddrPort }
 // to come whole within five seconds; the connection's deadline is taken away afterwards. After an error the connection is good for nothing.
 //
 // What is read and thrown away: the TLVs of version 2.
-func ReadProxyHeader(c net.Conn) (ProxyHeader, error) {
-	if err := c.SetReadDeadline(time.Now().Add(proxyTimeout)); err != nil {
+func ReadProxyHeader(c net.Conn) (ProxyHeader, error) { return readWithin(c, proxyTimeout) }
+
+func readWithin(c net.Conn, limit time.Duration) (ProxyHeader, error) {
+	if err := c.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return ProxyHeader{}, fmt.Errorf("read PROXY header: %w", err)
 	}
 	h, err := readProxyHeader(c)
-	if err != nil {
-		return ProxyHeader{}, fmt.Errorf("read PROXY header: %w", err)
+	if err == nil {
+		err = c.SetReadDeadline(time.Time{})
 	}
-	if err := c.SetReadDeadline(time.Time{}); err != nil {
+	if err != nil {
 		return ProxyHeader{}, fmt.Errorf("read PROXY header: %w", err)
 	}
 	return h, nil
