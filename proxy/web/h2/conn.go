@@ -14,8 +14,13 @@ import (
 	"tripod/proxy/web/message"
 )
 
-// lingerTime is how long the client has to take our last words, after we have stopped sending.
-const lingerTime = time.Second
+const (
+	// lingerTime is how long a client that broke the rules has to take our last words, and pingTime how long one has to show that it has
+	// seen GOAWAY.
+	lingerTime, pingTime = time.Second, time.Second
+	// leaveTime is how long the client has to hang up when all has been said: answers may still be on the way.
+	leaveTime = 5 * time.Second
+)
 
 // Conn is a connection from a client.
 type Conn struct {
@@ -163,10 +168,18 @@ func (c *Conn) finish(err error) {
 	for _, s := range watchers {
 		s.callWatcher()
 	}
-	if polite {
-		c.linger()
+	switch {
+	case broken != nil && polite:
+		c.linger(lingerTime)
+		c.cut()
+	case polite:
+		c.linger(leaveTime)
+		_ = c.tcp().Close()
+	case errors.Is(err, io.EOF):
+		_ = c.tcp().Close()
+	default:
+		c.cut()
 	}
-	c.cut()
 }
 
 // failAll ends all streams for their handlers, and returns those whose watchers are to be called.
@@ -182,8 +195,8 @@ func (c *Conn) failAll(err error) (watched []*Stream) {
 
 // linger sends what is left to send, and reads on for a moment: a connection that is closed with unread bytes is reset, and with it
 // goes what the client has not read.
-func (c *Conn) linger() {
-	end := time.Now().Add(lingerTime)
+func (c *Conn) linger(d time.Duration) {
+	end := time.Now().Add(d)
 	_ = c.nc.SetDeadline(end)
 	c.mu.Lock()
 	c.kick()
@@ -208,13 +221,21 @@ func (c *Conn) linger() {
 	}
 }
 
-// cut closes the network connection without a word. A *tls.Conn would wait for the client to take its last alert.
+// cut closes the network connection, with what is on its way and without a word: the system is not to keep it either.
 func (c *Conn) cut() {
-	if t, ok := c.nc.(*tls.Conn); ok {
-		_ = t.NetConn().Close()
-		return
+	nc := c.tcp()
+	if t, ok := nc.(interface{ SetLinger(int) error }); ok {
+		_ = t.SetLinger(0)
 	}
-	_ = c.nc.Close()
+	_ = nc.Close()
+}
+
+// tcp is what is to be closed: a *tls.Conn would wait for the client to take its last alert.
+func (c *Conn) tcp() net.Conn {
+	if t, ok := c.nc.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return c.nc
 }
 
 // Close cuts the connection off, now: handlers that wait in Read or Write get an error. It does not wait for Serve to return.
@@ -260,7 +281,7 @@ func (c *Conn) sayWarned() {
 	c.appendAway(maxStreamID, http2.ErrCodeNo, "")
 	c.room(frameHead + 8)
 	c.out.b = appendPing(c.out.b, 0, awayData)
-	c.awayPing = time.AfterFunc(lingerTime, c.leave)
+	c.awayPing = time.AfterFunc(pingTime, c.leave)
 }
 
 // leave says which streams will be answered, and ends the connection as soon as they are.
