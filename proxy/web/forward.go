@@ -83,7 +83,7 @@ func (x *exchange) try(server *upstream.Server, cookie string) error {
 	x.server = server
 	p := x.engine.poolOf(server)
 	for {
-		s := p.get()
+		s := p.get(!x.repeatable(), x.now)
 		if s == nil {
 			var err error
 			if s, err = p.dial(x.front.life, x.timeouts().Connect); err != nil {
@@ -130,12 +130,8 @@ func (x *exchange) converse(s *serverConn, cookie string) error {
 
 // talk is converse without its ends. It tells whether the connection can be used again.
 func (x *exchange) talk(s *serverConn, cookie string) (keep bool, err error) {
-	s.writeBy.write(s.tcp, x.now, x.timeouts().Body)
-	if _, err := s.tcp.Write(x.send.wire); err != nil {
-		return false, x.unanswered(s, err)
-	}
-	if !x.req.Expect {
-		x.startSending(s)
+	if err := x.ask(s); err != nil {
+		return false, err
 	}
 	if err := x.readHead(s); err != nil {
 		return false, err
@@ -148,12 +144,37 @@ func (x *exchange) talk(s *serverConn, cookie string) (keep bool, err error) {
 	return x.answer(s, cookie)
 }
 
-// readHead reads the head of the final answer, and passes informational ones on.
-func (x *exchange) readHead(s *serverConn) error {
-	x.awaitAnswer(s)
+// ask sends the request, and the first of its content. Where that is all, the first bytes of the answer are there when it returns.
+func (x *exchange) ask(s *serverConn) error {
+	wire := x.send.wire
+	s.writeBy.write(s.tcp, x.now, x.timeouts().Body)
+	whole := x.send.content != streamContent
+	if whole || x.req.Expect {
+		x.awaitAnswer(s)
+	}
 	if x.link.isGone() { // the deadline that said so may have been overwritten
 		return errGone
 	}
+	if whole && s.in.wait != nil {
+		n, err := s.in.wait.exchange(&s.in, wire)
+		if err != nil {
+			return x.unanswered(s, err)
+		}
+		wire = wire[n:]
+	}
+	if len(wire) > 0 {
+		if _, err := s.tcp.Write(wire); err != nil {
+			return x.unanswered(s, err)
+		}
+	}
+	if !x.req.Expect {
+		x.startSending(s)
+	}
+	return nil
+}
+
+// readHead reads the head of the final answer, and passes informational ones on.
+func (x *exchange) readHead(s *serverConn) error {
 	for {
 		if b := s.in.bytes(); len(b) > 0 {
 			n, err := h1.ParseResponse(&x.res, b)
@@ -185,14 +206,12 @@ func (x *exchange) readHead(s *serverConn) error {
 
 // awaitAnswer bounds the waiting for an answer. It begins with the request's end; until then the request's content has its own limit.
 func (x *exchange) awaitAnswer(s *serverConn) {
-	switch {
-	case x.send.started: // complete sets it
-	case x.req.Expect && x.send.content == streamContent:
+	if x.req.Expect && x.send.content == streamContent {
 		s.readBy.forget()
 		s.tcp.SetReadDeadline(time.Now().Add(continueWait))
-	default:
-		s.readBy.read(s.tcp, x.now, x.timeouts().Answer)
+		return
 	}
+	s.readBy.read(s.tcp, x.now, x.timeouts().Answer)
 }
 
 // continues tells whether a failed read was just the time that a server is given to ask for the content. The client is then asked in its

@@ -11,6 +11,8 @@ func newReadiness(*net.TCPConn) *readiness { return nil }
 
 func (*readiness) read(*input) error { return nil }
 
+func (*readiness) exchange(*input, []byte) (int, error) { return 0, nil }
+
 func (*readiness) alive() bool { return true }
 
 func peerState(*net.TCPConn) (gone, half bool) { return false, false }

@@ -16,7 +16,10 @@ type readiness struct {
 	raw  syscall.RawConn
 	try  func(fd uintptr) bool // made once: a closure for each read would be an allocation
 	look func(fd uintptr) bool
+	ask  func(fd uintptr) bool
 	in   *input
+	wire []byte // what ask has to write yet
+	sent int
 	err  error
 }
 
@@ -26,8 +29,35 @@ func newReadiness(c *net.TCPConn) *readiness {
 		return nil // closed; the first read will say so
 	}
 	r := &readiness{raw: raw}
-	r.try, r.look = r.tryRead, r.peek
+	r.try, r.look, r.ask = r.tryRead, r.peek, r.tryAsk
 	return r
+}
+
+// exchange writes a request and reads the first bytes of its answer. It saves the attempt to read that is in vain, since nothing can
+// be there yet: the poller is readied before the request is written, so that it misses nothing that comes after.
+// sent is how much of the request was written; if that is not all, nothing was read.
+func (r *readiness) exchange(in *input, wire []byte) (sent int, err error) {
+	r.in, r.wire, r.sent, r.err = in, wire, 0, nil
+	err = r.raw.Read(r.ask)
+	r.wire = nil
+	if err == nil {
+		err = r.err
+	}
+	return r.sent, err
+}
+
+func (r *readiness) tryAsk(fd uintptr) bool {
+	if r.wire == nil {
+		return r.tryRead(fd)
+	}
+	n, err := writeFD(int(fd), r.wire)
+	all := n == len(r.wire)
+	r.sent, r.wire = n, nil
+	if err != nil && !errors.Is(err, unix.EAGAIN) {
+		r.err = &net.OpError{Op: "write", Net: "tcp", Err: err}
+		return true
+	}
+	return !all
 }
 
 // read waits for bytes and reads them into a borrowed buffer.
@@ -101,4 +131,13 @@ func peerState(c *net.TCPConn) (gone, half bool) {
 		}
 	})
 	return gone || err != nil, half
+}
+
+func writeFD(fd int, p []byte) (int, error) {
+	for {
+		n, err := unix.Write(fd, p)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
 }
