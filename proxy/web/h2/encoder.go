@@ -60,7 +60,9 @@ func (e *encoder) begin(b []byte) []byte {
 		return b
 	}
 	if e.low < e.max {
-		b = appendInteger(b, 0x20, 5, uint64(e.low))
+		// No more than the smallest size is asked for, but some decoders, Go's among them, take a second update only if the first
+		// has emptied the table. We refer to nothing in it any more.
+		b = append(b, 0x20)
 	}
 	b = appendInteger(b, 0x20, 5, uint64(e.max))
 	e.resized, e.low = false, e.max
