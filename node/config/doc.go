@@ -22,11 +22,12 @@
 // The parts declare their configuration types themselves; this package reads their tags, for the checks and for
 // the JSON Schema ([Schema]) alike:
 //
-//	yaml:"name"      the key
+//	yaml:"name"      the key; yaml:",inline" of a struct: its keys are among those around it
 //	doc:"text"       what it means, for the schema
 //	required:"true"  must be there and not be empty
 //	default:"value"  is filled in when the key is absent (never through a pointer: there nil tells the part)
-//	enum:"a,b"       the words allowed
+//	enum:"a,b"       the words allowed, of a list those of its items
+//	keys:"pattern"   what the keys of a map match, for the schema alone: the part's Validate checks them
 //	min:"0" max:"9"  limits of a number
 //	short:"true"     a bare string stands for a mapping with just this key
 //

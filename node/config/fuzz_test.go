@@ -16,6 +16,7 @@ func FuzzParse(f *testing.F) {
 		"vips:\n- {address: '::1/128', interface: lo}\n", "services: {a: {servers: [{weight: 0x10, address: a:1}]}}\r\n",
 		"certificates:\n  email: >-2 # é\n    a\n\n   b\n", "a: \"x\n\n  \\\n y\"\nb: !!str c\n", "? &a b\n: - *a\n  -\n# c\n\n  # d\nb: [a: b, ? c, {d, e: }]\n",
 		"- # a\n  - b\n # c\n- [ # d\n] # e\n", "a: [b\nc: d\n", "a:b\n\n# x\nc: d\n", "- &a\n  # b\n  &c d: e\n", "--- |\n a\n...\n%YAML 1.1\n---\n", "{\n\"a\": [\n]\n]\n",
+		inRoute("allow: [10.0.0.1/8], max_body: 1.5 GiB, request_headers: { set: { a.b: '{id}' } }, error_pages: { 5xx: x }"), inRoute("basic_auth: { users: { a.b: x } }"),
 	} {
 		f.Add([]byte(text))
 	}

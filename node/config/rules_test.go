@@ -80,6 +80,19 @@ services:
 	}
 }
 
+func TestWarningsOnRules(t *testing.T) {
+	d := parse(t, `
+listeners:
+  a: { address: ":80", trusted_proxies: [10.0.0.0/8, "::/0"] }
+  b: { address: ":81", protocol: tcp, service: b }
+services:
+  b: { servers: [b:1], max_body: 1MiB, sticky: { cookie: x } }
+`)
+	wantLines(t, d.Warnings(),
+		`site.yaml:3:54: listeners.a.trusted_proxies[1]: believes everybody: any client can say that it has another address`,
+		`site.yaml:6:34: services.b.max_body: has no effect: only tcp listeners lead to this service, and they do not look into what they pass on`)
+}
+
 // inRoute is a document with a route that has rules and leads to a service; the first character of rules is at 2:27.
 func inRoute(rules string) string {
 	return "routes:\n  - { service: a, path: /p, " + rules + " }\nservices: { a: { servers: [a:1] } }\n"
@@ -162,9 +175,12 @@ func TestBadRules(t *testing.T) {
 		{inRoute("request_headers: { add: { Host: x }, remove: [hOst] }"), []string{
 			`site.yaml:2:61: routes[0].request_headers.add.Host: a request has one Host: use set to replace it`,
 			`site.yaml:2:75: routes[0].request_headers.remove[0]: every request has a Host: use set to replace it`}},
-		{inRoute("request_headers: { set: { Host: 'a b' } }"), []string{`site.yaml:2:61: routes[0].request_headers.set.Host: is no host`}},
+		{inRoute("request_headers: { set: { Host: 'http://a' } }"), []string{
+			`site.yaml:2:61: routes[0].request_headers.set.Host: is no host name: give a name or an address, with or without a port`}},
+		{inRoute("request_headers: { set: { Host: 'a{path}' } }"), []string{
+			`site.yaml:2:61: routes[0].request_headers.set.Host: a host may be put together with {host} and {listener} only`}},
 		{inRoute("request_headers: { set: { X-A: b, x-a: c }, remove: [X-a, X-B, x-b] }"), []string{
-			`site.yaml:2:68: routes[0].request_headers.set.x-a: x-a is X-A, which is there already: names have no case`,
+			`site.yaml:2:68: routes[0].request_headers.set.x-a: x-a is X-A, which is there already: names have no case, and servers take _ for -`,
 			`site.yaml:2:82: routes[0].request_headers.remove[0]: X-a is set too, which replaces what is there: leave it out here`,
 			`site.yaml:2:92: routes[0].request_headers.remove[2]: x-b is listed twice`}},
 		{inRoute("request_headers: { set: { 'X A': b, X-B: '', X-C: \"a\\r\\nb\", X-D: ' b', X-E: é } }"), []string{

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"tripod/proxy"
 )
@@ -42,6 +43,13 @@ func (c *checker) warnListeners(remarks *findings) {
 			remarks.add(c.at(e.value, e.key, "tls"), "listeners."+e.key.value+".tls",
 				"no route has a host, so there is no name to make a certificate for")
 		}
+		for i, network := range l.TrustedProxies {
+			if strings.HasSuffix(network, "/0") {
+				field := fmt.Sprintf("trusted_proxies[%d]", i)
+				remarks.add(c.at(e.value, e.key, field), "listeners."+e.key.value+"."+field,
+					"believes everybody: any client can say that it has another address")
+			}
+		}
 	}
 	if routes := c.tree.lists["routes"]; len(routes) > 0 && !web {
 		remarks.add(routes[0], "routes", "have no effect: there is no http listener")
@@ -50,9 +58,9 @@ func (c *checker) warnListeners(remarks *findings) {
 
 // warnServices remarks on services that nothing leads to, and once on zones.
 func (c *checker) warnServices(remarks *findings) {
-	used := map[string]bool{}
+	used, web := map[string]bool{}, map[string]bool{}
 	for _, r := range c.document.Routes {
-		used[r.Service] = true
+		used[r.Service], web[r.Service] = true, true
 	}
 	for _, l := range c.document.Listeners {
 		used[l.Service] = true
@@ -64,6 +72,8 @@ func (c *checker) warnServices(remarks *findings) {
 		name := e.key.value
 		if !used[name] {
 			remarks.add(e.key, "services."+name, "is not used by any route or listener")
+		} else if !web[name] {
+			c.warnStream(remarks, e)
 		}
 		for i, s := range c.document.Services[name].Servers {
 			if s.Zone == "" {
@@ -81,5 +91,14 @@ func (c *checker) warnServices(remarks *findings) {
 			message += fmt.Sprintf(" (so are %d more)", zones-1)
 		}
 		remarks.add(zone, zonePath, message)
+	}
+}
+
+// warnStream remarks on what a service says of HTTP that only tcp listeners lead to.
+func (c *checker) warnStream(remarks *findings, e entry) {
+	for _, key := range []string{"protocol", "max_body", "timeouts", "request_headers", "response_headers", "compress", "error_pages"} {
+		if n, ok := c.tree.find(e.value, key); ok {
+			remarks.add(n, "services."+e.key.value+"."+key, "has no effect: only tcp listeners lead to this service, and they do not look into what they pass on")
+		}
 	}
 }

@@ -2,10 +2,11 @@ package rule
 
 import "net/netip"
 
-// Admit tells whether a client may come in: not if deny has it, and only if allow has it where there is one.
+// Admit tells whether a client may come in: not if deny has it, and only if allow has it where there is one. Where there are
+// lists, a client without an address is on the wrong side of them.
 func (r *Rules) Admit(client netip.Addr) bool {
-	if r == nil {
+	if r == nil || r.allow.Empty() && r.deny.Empty() {
 		return true
 	}
-	return !r.deny.Contains(client) && (!r.allowing || r.allow.Contains(client))
+	return client.IsValid() && !r.deny.Contains(client) && (r.allow.Empty() || r.allow.Contains(client))
 }

@@ -110,6 +110,9 @@ func compressibleType(value string) bool {
 	if message.EqualFold(kind, "text") {
 		return !message.EqualFold(sub, "event-stream")
 	}
+	if len(sub) >= 4 && message.EqualFold(sub[:4], "grpc") { // has its own compression, and clients that know no other
+		return false
+	}
 	if i := strings.LastIndexByte(sub, '+'); i >= 0 && (message.EqualFold(sub[i:], "+json") || message.EqualFold(sub[i:], "+xml") ||
 		message.EqualFold(sub[i:], "+yaml") || message.EqualFold(sub[i:], "+text")) {
 		return true

@@ -11,7 +11,7 @@ import (
 type op struct {
 	do    change
 	name  string // as it is written
-	lower string // as it is compared
+	key   string // as it is compared: in small letters, with hyphens for underscores
 	kind  message.Kind
 	value template
 }
@@ -51,7 +51,7 @@ func (e edits) compileHeaders(c *HeadersConfig) (edits, template) {
 }
 
 func newOp(do change, name, value string) op {
-	o := op{do: do, name: name, lower: lower(name), kind: message.KindOf(name)}
+	o := op{do: do, name: name, key: folded(name), kind: message.KindOf(name)}
 	if o.kind == message.Provenance {
 		o.kind = message.Other // an engine that drops what clients say about themselves leaves what the document says
 	}
@@ -59,15 +59,37 @@ func newOp(do change, name, value string) op {
 	return o
 }
 
-// lower makes ASCII capitals small.
-func lower(s string) string {
-	b := []byte(s)
+// folded is a name as it is compared.
+func folded(name string) string {
+	b := []byte(name)
 	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c | 0x20
-		}
+		b[i] = fold(c)
 	}
 	return string(b)
+}
+
+func fold(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c | 0x20
+	case c == '_':
+		return '-'
+	}
+	return c
+}
+
+// same tells whether a name is one that was folded. A server that hands fields on as CGI variables cannot tell an underscore from a
+// hyphen (RFC 3875 §4.1.18), and so a client could say beside what the document sets, or again what it removes.
+func same(name, folded string) bool {
+	if len(name) != len(folded) {
+		return false
+	}
+	for i := range len(folded) {
+		if fold(name[i]) != folded[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // apply makes the changes in place.
@@ -76,14 +98,14 @@ func (e edits) apply(fields []message.Field, v *Vars) []message.Field {
 		o := &e[i]
 		switch o.do {
 		case remove:
-			fields = drop(fields, o.lower, 0)
+			fields = drop(fields, o.key, 0)
 		case add:
 			fields = append(fields, message.Field{Name: o.name, Value: o.value.expand(v), Kind: o.kind})
 		case set:
 			f := message.Field{Name: o.name, Value: o.value.expand(v), Kind: o.kind}
-			if at := find(fields, o.lower); at >= 0 {
+			if at := find(fields, o.key); at >= 0 {
 				fields[at] = f
-				fields = drop(fields, o.lower, at+1)
+				fields = drop(fields, o.key, at+1)
 			} else {
 				fields = append(fields, f)
 			}
@@ -93,9 +115,9 @@ func (e edits) apply(fields []message.Field, v *Vars) []message.Field {
 }
 
 // find is the index of the first field with a name, or -1.
-func find(fields []message.Field, lower string) int {
+func find(fields []message.Field, folded string) int {
 	for i := range fields {
-		if message.EqualFold(fields[i].Name, lower) {
+		if same(fields[i].Name, folded) {
 			return i
 		}
 	}
@@ -103,10 +125,10 @@ func find(fields []message.Field, lower string) int {
 }
 
 // drop removes the fields with a name from index from on.
-func drop(fields []message.Field, lower string, from int) []message.Field {
+func drop(fields []message.Field, folded string, from int) []message.Field {
 	kept := from
 	for i := from; i < len(fields); i++ {
-		if message.EqualFold(fields[i].Name, lower) {
+		if same(fields[i].Name, folded) {
 			continue
 		}
 		if kept != i {

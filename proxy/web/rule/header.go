@@ -27,17 +27,17 @@ func (c *HeadersConfig) check(f *faults, field string, d direction) {
 	set := foldedNames(c.Set)
 	seen := map[string]bool{}
 	for i, name := range c.Remove {
-		at, lower := field+".remove"+index(i), strings.ToLower(name)
+		at, key := field+".remove"+index(i), folded(name)
 		switch {
 		case checkName(f, at, name, d):
-		case lower == "host":
+		case key == "host":
 			f.add(at, "every request has a Host: use set to replace it")
-		case set[lower]:
+		case set[key]:
 			f.add(at, "%s is set too, which replaces what is there: leave it out here", name)
-		case seen[lower]:
+		case seen[key]:
 			f.add(at, "%s is listed twice", name)
 		}
-		seen[lower] = true
+		seen[key] = true
 	}
 }
 
@@ -45,7 +45,7 @@ func (c *HeadersConfig) check(f *faults, field string, d direction) {
 func checkFields(f *faults, field string, fields map[string]string, d direction, also func(name string) string) {
 	seen := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		at, lower := field+"."+name, strings.ToLower(name)
+		at, key := field+"."+name, folded(name)
 		if text := also(name); text != "" {
 			f.add(at, "%s", text)
 			continue
@@ -53,18 +53,18 @@ func checkFields(f *faults, field string, fields map[string]string, d direction,
 		if checkName(f, at, name, d) {
 			continue
 		}
-		if other := seen[lower]; other != "" {
-			f.add(at, "%s is %s, which is there already: names have no case", name, other)
+		if other := seen[key]; other != "" {
+			f.add(at, "%s is %s, which is there already: names have no case, and servers take _ for -", name, other)
 			continue
 		}
-		seen[lower] = name
+		seen[key] = name
 		value := fields[name]
 		text := badValue(value)
 		if text == "" {
-			_, text = parseTemplate(value)
-		}
-		if text == "" && lower == "host" && strings.ContainsAny(value, " /@,") {
-			text = "is no host"
+			var t template
+			if t, text = parseTemplate(value); text == "" && key == "host" {
+				text = t.badHost()
+			}
 		}
 		if text != "" {
 			f.add(at, "%s", text)
@@ -102,7 +102,7 @@ func checkName(f *faults, at, name string, d direction) bool {
 func foldedNames(fields map[string]string) map[string]bool {
 	names := make(map[string]bool, len(fields))
 	for name := range fields {
-		names[strings.ToLower(name)] = true
+		names[folded(name)] = true
 	}
 	return names
 }

@@ -50,7 +50,7 @@ func TestEditRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := testVars()
-	got := r.EditRequest(fieldsOf("Accept: */*", "x-a: 1", "X-Gone: 1", "X-A: 2", "X-Two: 1", "X-GONE: 2"), v)
+	got := r.EditRequest(fieldsOf("Accept: */*", "x-a: 1", "X-Gone: 1", "X-A: 2", "X-Two: 1", "X_Gone: 2", "x_a: 3"), v)
 	wantFields(t, "request", got, "Accept: */*", "X-A: route 192.0.2.1", "X-Two: 1", "X-B: b", "X-Real-Ip: 192.0.2.1", "x-new: id1",
 		"X-Brace: {x} shop.test:8080/a%20b", "X-Two: 2")
 	for _, f := range got {
@@ -120,7 +120,7 @@ func TestNothingIsAllocated(t *testing.T) {
 	r, err := Compile("/api/", Config{
 		Allow: []string{"10.0.0.0/8", "2001:db8::/32"}, Deny: []string{"10.6.6.6"}, StripPrefix: true,
 		Common: Common{
-			RequestHeaders:  &HeadersConfig{Set: map[string]string{"X-A": "a {client} {host}", "X-B": "{id}", "Host": "x {host}"}, Add: map[string]string{"X-C": "c"}, Remove: []string{"X-D"}},
+			RequestHeaders:  &HeadersConfig{Set: map[string]string{"X-A": "a {client} {host}", "X-B": "{id}", "Host": "x.{host}"}, Add: map[string]string{"X-C": "c"}, Remove: []string{"X-D"}},
 			ResponseHeaders: &HeadersConfig{Set: map[string]string{"X-A": "a"}, Remove: []string{"Server"}},
 			Compress:        []string{"zstd", "br", "gzip"},
 		},

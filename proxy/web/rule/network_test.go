@@ -58,8 +58,10 @@ func TestAdmit(t *testing.T) {
 			t.Errorf("allow %v, deny %v: %s: got %t", c.allow, c.deny, c.client, got)
 		}
 	}
-	if r := compiled(t, "/", Config{Allow: []string{"0.0.0.0/0", "::/0"}}); r.Admit(netip.Addr{}) {
-		t.Error("a client without an address came in by a list")
+	for _, c := range []Config{{Allow: []string{"0.0.0.0/0", "::/0"}}, {Deny: []string{"10.6.6.6"}}} {
+		if compiled(t, "/", c).Admit(netip.Addr{}) {
+			t.Errorf("%+v: a client without an address came in", c)
+		}
 	}
 	if !(*Rules)(nil).Admit(netip.Addr{}) {
 		t.Error("no rules kept somebody out")

@@ -38,7 +38,8 @@ type ProxyHeader struct{ Source, Destination netip.AddrPort }
 // connection whose first bytes may be anybody's, a client could send one itself (the protocol's specification, §2). It has
 // to come whole within five seconds; the connection's deadline is taken away afterwards. After an error the connection is good for nothing.
 //
-// What is read and thrown away: the TLVs of version 2.
+// It blocks, and so is called by the connection's own goroutine and not by the one that accepts. What version 2 has beside the
+// addresses is read and thrown away.
 func ReadProxyHeader(c net.Conn) (ProxyHeader, error) { return readWithin(c, proxyTimeout) }
 
 func readWithin(c net.Conn, limit time.Duration) (ProxyHeader, error) {

@@ -8,7 +8,6 @@ import (
 // them. They are immutable, but for the memory of passwords that were right.
 type Rules struct {
 	allow, deny Networks
-	allowing    bool
 	auth        *basicAuth
 
 	stripped string // the route's path without its final slash; what is replaced
@@ -41,8 +40,7 @@ func Compile(path string, route Config, service Common, passwords *Passwords) (*
 	if r.deny, err = ParseNetworks(route.Deny); err != nil {
 		return nil, err
 	}
-	r.allowing = len(route.Allow) > 0
-	some = some || r.allowing || len(route.Deny) > 0
+	some = some || !r.allow.Empty() || !r.deny.Empty()
 	if route.BasicAuth != nil {
 		r.auth = newBasicAuth(route.BasicAuth, passwords)
 		some = true

@@ -106,6 +106,24 @@ func parseTemplate(s string) (t template, fault string) {
 	return t, ""
 }
 
+// badHost says what is wrong with a value of Host (RFC 9110 §7.2).
+func (t template) badHost() string {
+	for _, p := range t {
+		switch p.what {
+		case host, listener:
+		case literal:
+			for i := range len(p.text) {
+				if c := p.text[i]; !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || strings.IndexByte(".-_:[]", c) >= 0) {
+					return "is no host name: give a name or an address, with or without a port"
+				}
+			}
+		default:
+			return "a host may be put together with {host} and {listener} only"
+		}
+	}
+	return ""
+}
+
 // expand is the value for one exchange. It shares memory with v.
 func (t template) expand(v *Vars) string {
 	if len(t) == 1 {
