@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"tripod/proxy/upstream"
+	"tripod/proxy/web/rule"
 )
 
 func checkFaults(t *testing.T, err error, want ...string) {
@@ -43,6 +44,11 @@ func TestListenerValidate(t *testing.T) {
 	checkFaults(t, ListenerConfig{Address: ":1", Protocol: TCP, RedirectHTTPS: true}.Validate(), "service: a tcp listener needs", "redirect_https: ")
 	checkFaults(t, ListenerConfig{Address: ":1", Service: "x"}.Validate(), "service: an http listener")
 	checkFaults(t, ListenerConfig{Address: ":1", TLS: true, RedirectHTTPS: true}.Validate(), "redirect_https: ")
+	checkFaults(t, ListenerConfig{Address: ":1", H2C: true, RedirectHTTPS: true, ProxyProtocol: []string{"10.0.0.0/8"}, TrustedProxies: []string{"::1"}}.Validate())
+	checkFaults(t, ListenerConfig{Address: ":1", TLS: true, H2C: true, ProxyProtocol: []string{"::1", "x"}, TrustedProxies: []string{}}.Validate(),
+		"h2c: h2c is HTTP/2 without TLS", `proxy_protocol[1]: "x" is no network`, "trusted_proxies: is empty")
+	checkFaults(t, ListenerConfig{Address: ":1", Protocol: TCP, Service: "x", H2C: true, ProxyProtocol: []string{"::1"}, TrustedProxies: []string{"::1"}}.Validate(),
+		"h2c: a tcp listener", "proxy_protocol: a tcp listener", "trusted_proxies: a tcp listener")
 }
 
 func TestRouteValidate(t *testing.T) {
@@ -61,6 +67,11 @@ func TestRouteValidate(t *testing.T) {
 		checkFaults(t, RouteConfig{Redirect: redirect}.Validate(), "redirect: ")
 	}
 	checkFaults(t, RouteConfig{}.Validate(), ": the route leads nowhere")
+	respond := &rule.RespondConfig{Status: 200}
+	checkFaults(t, RouteConfig{Rules: rule.Config{Respond: respond}}.Validate())
+	checkFaults(t, RouteConfig{Service: "x", Path: "/p", Rules: rule.Config{StripPrefix: true, Status: 301}}.Validate(), "status: ")
+	checkFaults(t, RouteConfig{Service: "x", Rules: rule.Config{StripPrefix: true, Allow: []string{"x"}}}.Validate(), "strip_prefix: ", `allow[0]: "x"`)
+	checkFaults(t, RouteConfig{Redirect: "http://x", Rules: rule.Config{Respond: respond, Status: 200}}.Validate(), "respond: the route has both redirect and respond", "status: status 200")
 	checkFaults(t, RouteConfig{Service: "x", Redirect: "http://x"}.Validate(), "redirect: the route has both service and redirect")
 }
 
@@ -68,8 +79,8 @@ func TestConfigValidate(t *testing.T) {
 	checkFaults(t, Config{
 		Listeners: map[string]ListenerConfig{"a": {Address: ":1", Protocol: TCP, Service: "nil"}, "b": {Address: "x"}},
 		Routes:    []RouteConfig{{Service: "nil"}, {}},
-		Services:  map[string]upstream.Config{"s": {Servers: []upstream.ServerConfig{{}}}},
+		Services:  map[string]upstream.Config{"s": {Servers: []upstream.ServerConfig{{}}, Rules: rule.Common{Compress: []string{"x"}}}},
 	}.Validate(),
 		`listeners.a.service: there is no service "nil"`, `listeners.b.address: "x"`, `routes[0].service: there is no service "nil"`,
-		"routes[1]: the route leads nowhere", "services.s.servers[0].address: no address")
+		"routes[1]: the route leads nowhere", "services.s.servers[0].address: no address", `services.s.compress[0]: unknown encoding "x"`)
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tripod/proxy/web/rule"
 )
 
 // faults returns "field: text" of each joined error.
@@ -38,6 +40,9 @@ func TestValidate(t *testing.T) {
 		{Config{Servers: []ServerConfig{{Address: "10.0.0.256:80"}, {Address: "a:0"}, {Address: ":80"}, {Address: ""}, {Address: "a b:80"}, {Address: "[::1"}, {Address: "2001:db8::1"}}},
 			[]string{`servers[0].address: "10.0.0.256" is neither`, `servers[1].address: port "0"`, "servers[2].address: \":80\" has no host", "servers[3].address: no address", "servers[4].address: \"a b\"", "servers[5].address: ", `servers[6].address: "2001:db8::1" has no port`}},
 		{Config{Servers: []ServerConfig{{Address: "a:1", Weight: ptr(257), MaxConnections: -1}}}, []string{"servers[0].weight: weight 257", "servers[0].max_connections: "}},
+		{Config{Servers: []ServerConfig{ok}, Protocol: H2C, Rules: rule.Common{Compress: []string{"gzip"}}}, nil},
+		{Config{Servers: []ServerConfig{ok}, Protocol: "grpc", Rules: rule.Common{Compress: []string{"gzip", "x"}, ErrorPages: map[string]string{"200": ""}}},
+			[]string{`protocol: unknown protocol "grpc"`, `compress[1]: unknown encoding "x"`, `error_pages.200: "200" is no status`}},
 		{Config{Servers: []ServerConfig{ok}, Sticky: &StickyConfig{Cookie: "a b"}}, []string{`sticky.cookie: "a b"`}},
 		{Config{Servers: []ServerConfig{ok}, Health: &HealthConfig{Path: "x", Host: "a/b", Interval: -1, Timeout: 2, Rise: -1, Fall: -1}},
 			[]string{"health.path: ", "health.host: ", "health.interval: interval -1ns is negative", "health.timeout: timeout 2ns is below 1ms", "health.rise: ", "health.fall: "}},

@@ -1,5 +1,7 @@
 package rule
 
+import "strings"
+
 // unescape reads the percent-encoding at i (RFC 3986 §2.1).
 func unescape(s string, i int) (byte, bool) {
 	if i+2 >= len(s) {
@@ -44,3 +46,18 @@ func dots(segment string) int {
 
 func isDot(segment string) bool    { return dots(segment) == 1 }
 func isDotDot(segment string) bool { return dots(segment) == 2 }
+
+// escapePath percent-encodes what may not stand in a path as it is (RFC 3986 §3.3).
+func escapePath(path string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(path) {
+		c := path[i]
+		if 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("/-._~!$&'()*+,;=:@", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		}
+	}
+	return b.String()
+}

@@ -14,7 +14,7 @@ type Rules struct {
 	replaced bool
 	prefix   string // what it is replaced by, without its final slash
 	whole    string // what it is replaced by if nothing follows
-	strips   bool
+	shown    string // what is cut off, as X-Forwarded-Prefix tells it
 
 	request, response edits
 	host              template

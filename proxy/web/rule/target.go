@@ -15,20 +15,22 @@ func (r *Rules) compilePath(path string, route Config) bool {
 	if r.whole = route.Rewrite; r.whole == "" {
 		r.whole = "/"
 	}
-	r.strips = route.StripPrefix
+	if route.StripPrefix {
+		r.shown = escapePath(r.stripped)
+	}
 	return true
 }
 
 // ChangesTarget tells whether the server sees another target than the client sent.
 func (r *Rules) ChangesTarget() bool { return r != nil && r.replaced }
 
-// StrippedPrefix is what was cut off the path, without a final slash, for X-Forwarded-Prefix, by which applications write links
-// that lead back to them. It is empty if nothing was.
+// StrippedPrefix is what was cut off the path, percent-encoded and without a final slash, for X-Forwarded-Prefix, by which
+// applications write links that lead back to them. It is empty if nothing was.
 func (r *Rules) StrippedPrefix() string {
-	if r == nil || !r.strips {
+	if r == nil {
 		return ""
 	}
-	return r.stripped
+	return r.shown
 }
 
 // Target appends the origin form that the server is to see for one that a client sent (RFC 9112 §3.2.1). Without strip_prefix or rewrite, and

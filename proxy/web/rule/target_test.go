@@ -91,8 +91,13 @@ func TestTarget(t *testing.T) {
 	if got := string(none.Target(nil, "//a/../b")); got != "//a/../b" || none.ChangesTarget() || none.StrippedPrefix() != "" {
 		t.Errorf("without rules: got %s", got)
 	}
-	if got := compiled(t, "/api/", Config{StripPrefix: true}).StrippedPrefix(); got != "/api" {
-		t.Errorf("stripped %q", got)
+	for path, want := range map[string]string{"/api/": "/api", "/a b/ü%": "/a%20b/%C3%BC%25", "/x\r\n": "/x%0D%0A", "/a;b=@c/d.e~": "/a;b=@c/d.e~"} {
+		if got := compiled(t, path, Config{StripPrefix: true}).StrippedPrefix(); got != want {
+			t.Errorf("%q: stripped %q, want %q", path, got, want)
+		}
+	}
+	if got := compiled(t, "/api/", Config{Rewrite: "/v2"}).StrippedPrefix(); got != "" {
+		t.Errorf("rewritten: stripped %q", got)
 	}
 }
 
