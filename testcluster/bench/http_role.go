@@ -7,11 +7,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
-	"runtime/pprof"
 	"strings"
-	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"tripod/node/cli"
 	"tripod/testcluster/bench/origin"
@@ -20,15 +19,13 @@ import (
 // roleVariable makes this binary one of the children of bench http.
 const roleVariable = "BENCH_ROLE"
 
-// profileVariable is the file for the processor profile of a tripod: SIGUSR1 starts it, SIGUSR2 ends it.
-const profileVariable = "BENCH_PROFILE"
-
 // role is what a child does, with its arguments.
 type role string
 
 const (
 	roleTripod role = "tripod"
 	roleOrigin role = "origin"
+	roleHolder role = "holder"
 )
 
 // command is a child in this role, not started. It gets none of the settings that this process may have for tripod.
@@ -53,11 +50,14 @@ func (r role) play(args []string) int {
 	switch r {
 	case roleTripod:
 		if file := os.Getenv(profileVariable); file != "" {
-			go profile(file)
+			go writeProfile(file)
 		}
+		prometheus.MustRegister(pauses{})
 		return cli.Main(args, os.Stdin, os.Stdout, os.Stderr)
 	case roleOrigin:
 		err = playOrigin(args)
+	case roleHolder:
+		err = playHolder(os.Stdin, os.Stdout)
 	default:
 		err = fmt.Errorf("no role %q", r)
 	}
@@ -79,35 +79,4 @@ func playOrigin(args []string) error {
 		return err
 	}
 	return origin.Serve(l)
-}
-
-// profile writes a processor profile, once. The file has its name when it is complete.
-func profile(file string) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2)
-	f, err := os.Create(file + ".part")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench: profile:", err)
-		return
-	}
-	running := false
-	for s := range signals {
-		switch {
-		case s == syscall.SIGUSR1 && !running:
-			if err := pprof.StartCPUProfile(f); err != nil {
-				fmt.Fprintln(os.Stderr, "bench: profile:", err)
-				return
-			}
-			running = true
-		case s == syscall.SIGUSR2 && running:
-			pprof.StopCPUProfile()
-			if err := f.Close(); err == nil {
-				err = os.Rename(f.Name(), file)
-			}
-			if err != nil {
-				fmt.Fprintln(os.Stderr, "bench: profile:", err)
-			}
-			return
-		}
-	}
 }

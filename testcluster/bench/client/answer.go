@@ -13,7 +13,7 @@ const maxHead = 16 << 10
 
 // answer looks at the answers of one HTTP/1.1 connection as they come, one after the other.
 type answer struct {
-	want []byte // nil is any body
+	want []byte
 	head []byte // the beginning of a head whose end has not come
 	in   bool   // in the body
 	size int    // of the body
@@ -41,7 +41,7 @@ func (a *answer) feed(b []byte) (complete bool, err error) {
 		if a.size, err = bodySize(head[:end+2]); err != nil {
 			return false, err
 		}
-		if a.want != nil && a.size != len(a.want) {
+		if a.size != len(a.want) {
 			return false, fmt.Errorf("an answer of %d bytes, want %d", a.size, len(a.want))
 		}
 		a.in, a.come, a.head = true, 0, a.head[:0]
@@ -50,7 +50,7 @@ func (a *answer) feed(b []byte) (complete bool, err error) {
 	if len(b) > a.size-a.come {
 		return false, fmt.Errorf("%d bytes after the end of an answer: %q", len(b)-(a.size-a.come), b[a.size-a.come:])
 	}
-	if a.want != nil && !bytes.Equal(b, a.want[a.come:a.come+len(b)]) {
+	if !bytes.Equal(b, a.want[a.come:a.come+len(b)]) {
 		return false, fmt.Errorf("wrong bytes in an answer, after %d", a.come)
 	}
 	a.come += len(b)

@@ -31,7 +31,7 @@ type Target struct {
 	Hosts []string
 	// Path of the requests.
 	Path string
-	// Body is that of each answer; nil is any.
+	// Body is that of each answer.
 	Body []byte
 }
 
@@ -157,22 +157,23 @@ func (t *Target) request(number int) []byte {
 	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", t.Path, t.Hosts[number%len(t.Hosts)])
 }
 
-// dial opens a connection, and closes it when the context ends.
+// dial opens a connection, which is closed when the context ends or by the function that it returns.
 func (t *Target) dial(ctx context.Context, number int, protocol string) (net.Conn, func(), error) {
-	c, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", t.Address)
+	plain, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", t.Address)
 	if err != nil {
 		return nil, nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { c.Close() })
-	if t.Certificate != nil {
-		secure := tls.Client(c, t.config(number, protocol))
-		if err := secure.HandshakeContext(ctx); err != nil {
-			c.Close()
-			return nil, nil, fmt.Errorf("handshake with %s: %w", t.Address, err)
-		}
-		c = secure
+	stop := context.AfterFunc(ctx, func() { plain.Close() })
+	hangUp := func(c net.Conn) func() { return func() { stop(); c.Close() } }
+	if t.Certificate == nil {
+		return plain, hangUp(plain), nil
 	}
-	return c, func() { stop(); c.Close() }, nil
+	secure := tls.Client(plain, t.config(number, protocol))
+	if err := secure.HandshakeContext(ctx); err != nil {
+		hangUp(plain)()
+		return nil, nil, fmt.Errorf("handshake with %s: %w", t.Address, err)
+	}
+	return secure, hangUp(secure), nil
 }
 
 // noSessions makes a client ask for session tickets, as browsers do, and use none.

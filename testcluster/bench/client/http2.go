@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -72,8 +73,9 @@ type session struct {
 	encoder *hpack.Encoder
 	encoded bytes.Buffer
 	decoder *hpack.Decoder
-	status  string
-	field   error
+	status  string // of the answer whose header is being read
+	length  string // its Content-Length, if it has one
+	want    string // what that has to be
 	next    uint32 // the number of the next stream
 	streams map[uint32]*stream
 	free    []*stream
@@ -89,7 +91,7 @@ type stream struct {
 
 func newSession(r *run, c net.Conn, number int, mine *Histogram) *session {
 	s := &session{run: r, mine: mine, in: bufio.NewReaderSize(c, 64<<10), out: bufio.NewWriterSize(c, 64<<10),
-		host: r.Hosts[number%len(r.Hosts)], next: 1, streams: map[uint32]*stream{}}
+		host: r.Hosts[number%len(r.Hosts)], next: 1, want: strconv.Itoa(len(r.Body)), streams: map[uint32]*stream{}}
 	s.framer = http2.NewFramer(s.out, s.in)
 	s.framer.SetReuseFrames()
 	s.encoder = hpack.NewEncoder(&s.encoded)
@@ -103,9 +105,7 @@ func (s *session) header(f hpack.HeaderField) {
 	case ":status":
 		s.status = f.Value
 	case "content-length":
-		if s.Body != nil && f.Value != fmt.Sprint(len(s.Body)) {
-			s.field = fmt.Errorf("an answer of %s bytes, want %d", f.Value, len(s.Body))
-		}
+		s.length = f.Value
 	}
 }
 
@@ -186,18 +186,18 @@ func (s *session) headers(f *http2.HeadersFrame) error {
 	if one == nil || one.head || !f.HeadersEnded() {
 		return fmt.Errorf("an unexpected frame: %v", f)
 	}
-	s.status, one.head = "", true
+	s.status, s.length, one.head = "", "", true
 	if _, err := s.decoder.Write(f.HeaderBlockFragment()); err != nil {
 		return fmt.Errorf("an answer's header: %w", err)
 	}
 	if err := s.decoder.Close(); err != nil {
 		return fmt.Errorf("an answer's header: %w", err)
 	}
-	if s.field != nil {
-		return s.field
-	}
 	if s.status != "200" {
 		return fmt.Errorf("an answer with status %s", s.status)
+	}
+	if s.length != "" && s.length != s.want {
+		return fmt.Errorf("an answer of %s bytes, want %s", s.length, s.want)
 	}
 	if f.StreamEnded() {
 		return s.answered(f.StreamID, one)
@@ -210,7 +210,7 @@ func (s *session) data(f *http2.DataFrame) error {
 	if one == nil || !one.head {
 		return fmt.Errorf("an unexpected frame: %v", f)
 	}
-	if s.Body != nil && !bytes.HasPrefix(s.Body[one.come:], b) {
+	if !bytes.HasPrefix(s.Body[one.come:], b) {
 		return fmt.Errorf("wrong bytes in an answer, after %d", one.come)
 	}
 	one.come += len(b)
@@ -228,7 +228,7 @@ func (s *session) data(f *http2.DataFrame) error {
 
 // answered ends a stream and opens the next.
 func (s *session) answered(number uint32, one *stream) error {
-	if s.Body != nil && one.come != len(s.Body) {
+	if one.come != len(s.Body) {
 		return fmt.Errorf("an answer of %d bytes, want %d", one.come, len(s.Body))
 	}
 	if s.phase.Load() == counting {

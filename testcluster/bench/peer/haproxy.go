@@ -11,8 +11,9 @@ import (
 )
 
 // haproxy has the connections to the servers shared by all requests and threads, as its manual recommends where the
-// servers are trusted (http-reuse always), passes large answers through a pipe in the kernel where it can (splice-auto),
-// and, as the others do, takes the cipher that the client prefers.
+// servers are trusted (http-reuse always); passes large answers through a pipe in the kernel where it can, one of 1 MB,
+// which is what Go's have (with the pipes of 64 KB that it has otherwise, it takes twice the time); and takes the cipher
+// that the client prefers, as the others do.
 var haproxy = program{name: "haproxy", last: 21, orphan: syscall.SIGKILL, command: func(s *Setup, folder, address string) (*exec.Cmd, error) {
 	var servers strings.Builder
 	for i, o := range s.Origins {
@@ -20,6 +21,7 @@ var haproxy = program{name: "haproxy", last: 21, orphan: syscall.SIGKILL, comman
 	}
 	file, err := write(folder, "haproxy.cfg", fmt.Sprintf(`global
   nbthread 2
+  tune.pipesize 1048576
   ssl-default-bind-options ssl-min-ver TLSv1.2 prefer-client-ciphers
 defaults
   mode http
@@ -28,7 +30,7 @@ defaults
   timeout server 300s
   timeout http-keep-alive 300s
   option http-keep-alive
-  option splice-auto
+  option splice-response
 frontend all
   bind %[1]s:%[2]s
   bind %[1]s:%[3]s ssl crt %[4]s alpn h2,http/1.1

@@ -11,8 +11,9 @@ import (
 )
 
 // nginx keeps connections to the servers, for which its manual wants keepalive, version 1.1 and an empty Connection;
-// and gives up no connection for the number of its requests, as it would by default. Answers that do not fit its
-// buffers wait for the client, and not in a file. It has children, which end with it only if it is told to end.
+// and gives up no connection for the number of its requests, as it would by default. It passes answers on as they come, as
+// the others do, which also takes it less time than to collect them. It has children, which end with it only if it is
+// told to end.
 var nginx = program{name: "nginx", last: 22, orphan: syscall.SIGTERM, command: func(s *Setup, folder, address string) (*exec.Cmd, error) {
 	var servers strings.Builder
 	for _, o := range s.Origins {
@@ -54,8 +55,10 @@ http {
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto $scheme;
       proxy_set_header X-Forwarded-Host $http_host;
-      proxy_max_temp_file_size 0;
-      proxy_buffers 16 32k;
+      proxy_buffering off;
+      proxy_buffer_size 64k;
+      proxy_buffers 4 64k;
+      proxy_busy_buffers_size 128k;
     }
   }
 }

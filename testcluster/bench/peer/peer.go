@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -45,7 +44,7 @@ type Setup struct {
 type Peer struct {
 	// Name of the program.
 	Name string
-	// Plain and Secure are the host:port for HTTP and for HTTPS.
+	// Plain and Secure are the host:port for HTTP and for HTTPS, if it has that.
 	Plain, Secure string
 
 	process *process
@@ -68,19 +67,33 @@ type program struct {
 	orphan syscall.Signal
 }
 
-// Start starts one of HAProxy, nginx and Caddy by its name, haproxy, nginx or caddy, which is also that of its Debian
-// package. The error is a MissingError if it is not installed. Number tells several of the same apart.
-func Start(ctx context.Context, s *Setup, name string) (*Peer, error) {
-	for _, p := range []program{haproxy, nginx, caddy} {
+// Installed is a MissingError if a proxy is not installed, and another error if there is none of this name.
+func Installed(name string) error {
+	_, err := find(name)
+	return err
+}
+
+func find(name string) (*program, error) {
+	for _, p := range []*program{&haproxy, &nginx, &caddy} {
 		if p.name != name {
 			continue
 		}
 		if _, err := exec.LookPath(name); err != nil {
 			return nil, &MissingError{Name: name, Package: name}
 		}
-		return p.start(ctx, s)
+		return p, nil
 	}
-	return nil, fmt.Errorf("no proxy %q: have tripod, haproxy, nginx, caddy", name)
+	return nil, fmt.Errorf("no proxy %q: have haproxy, nginx, caddy", name)
+}
+
+// Start starts one of HAProxy, nginx and Caddy by its name, haproxy, nginx or caddy, which is also that of its Debian
+// package. The error is a MissingError if it is not installed.
+func Start(ctx context.Context, s *Setup, name string) (*Peer, error) {
+	p, err := find(name)
+	if err != nil {
+		return nil, err
+	}
+	return p.start(ctx, s)
 }
 
 func (p *program) start(ctx context.Context, s *Setup) (*Peer, error) {
@@ -110,10 +123,14 @@ func launch(ctx context.Context, s *Setup, name, address string, cmd *exec.Cmd, 
 	return p, nil
 }
 
-// ready waits until the proxy serves on both ports.
+// ready waits until the proxy serves on its ports.
 func (p *Peer) ready(ctx context.Context, c *Certificate) error {
 	return p.until(ctx, func() error {
-		return errors.Join(p.check("http://"+p.Plain, c), p.check("https://"+p.Secure, c))
+		err := p.check("http://"+p.Plain, c)
+		if err == nil && p.Secure != "" {
+			err = p.check("https://"+p.Secure, c)
+		}
+		return err
 	})
 }
 

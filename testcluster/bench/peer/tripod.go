@@ -26,8 +26,10 @@ type Tripod struct {
 	Last int
 	// Nodes are how many the cluster has, whose first node has Last; zero is one.
 	Nodes int
-	// Routes are the routes and services of the document; empty is one route to one service with all origins.
-	Routes string
+	// Document is what all nodes serve; empty is both ports, and one route to one service with all origins. It has to
+	// lead Host somewhere, and if it has no https listener, Plain says so.
+	Document string
+	Plain    bool
 }
 
 // StartTripod starts the nodes of a new cluster.
@@ -37,11 +39,16 @@ func StartTripod(ctx context.Context, s *Setup, t Tripod) ([]*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.Routes == "" {
-		t.Routes = fmt.Sprintf("routes: [ { host: %s, service: origins } ]\nservices: { origins: { servers: [ %s ] } }\n", Host, strings.Join(s.Origins, ", "))
+	if t.Document == "" {
+		t.Document = fmt.Sprintf(`listeners:
+  http: { address: ":%s" }
+  https: { address: ":%s", tls: true }
+access_log: "off"
+routes: [ { host: %s, service: origins } ]
+services: { origins: { servers: [ %s ] } }
+`, plainPort, securePort, Host, strings.Join(s.Origins, ", "))
 	}
-	document, err := write(folder, "site.yaml", fmt.Sprintf("listeners:\n  http: { address: \":%s\" }\n  https: { address: \":%s\", tls: true }\naccess_log: \"off\"\n%s",
-		plainPort, securePort, t.Routes))
+	document, err := write(folder, "site.yaml", t.Document)
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +76,15 @@ func (t *Tripod) nodes(ctx context.Context, s *Setup, folder, document string, a
 		if err != nil {
 			return err
 		}
-		*all = append(*all, &Peer{Name: "tripod", Plain: net.JoinHostPort(address, plainPort), Secure: net.JoinHostPort(address, securePort), process: process})
+		p := &Peer{Name: "tripod", Plain: net.JoinHostPort(address, plainPort), process: process}
+		if !t.Plain {
+			p.Secure = net.JoinHostPort(address, securePort)
+		}
+		*all = append(*all, p)
 	}
 	for i, p := range *all {
 		err := p.until(ctx, func() error { return get(p.Admin() + "/readyz") })
-		if err == nil && i == 0 {
+		if err == nil && i == 0 && !t.Plain {
 			err = upload(ctx, filepath.Join(folder, "d", list[i]), s.Certificate)
 		}
 		if err == nil {
