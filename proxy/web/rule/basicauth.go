@@ -9,6 +9,7 @@ import (
 	"errors"
 	"hash"
 	"maps"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,10 +34,8 @@ const (
 	maxCredentials = 1 << 10
 	// maxCost is the greatest cost of a hash: more takes seconds for each password.
 	maxCost = 14
-	// comparisons of passwords go on at a time; each takes one core for its time. One leaves the others to traffic.
-	comparisons = 1
-	// waiters is how many more may wait, and patience how long.
-	waiters  = 64
+	// waiters is how many comparisons may wait for their turn, and patience how long.
+	waiters  = 256
 	patience = 5 * time.Second
 	// remembered is how many right passwords are kept.
 	remembered = 4096
@@ -60,6 +59,7 @@ type digest [sha256.Size]byte
 
 // NewPasswords returns Passwords that remember nothing yet.
 func NewPasswords() *Passwords {
+	comparisons := max(1, runtime.GOMAXPROCS(0)/2) // each takes a core for its time; the others are traffic's
 	p := &Passwords{
 		turn:     make(chan struct{}, comparisons),
 		queue:    make(chan struct{}, comparisons+waiters),
