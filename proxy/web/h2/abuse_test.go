@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -233,4 +234,21 @@ func TestTinyWindow(t *testing.T) {
 		c.ok(c.WriteWindowUpdate(1, 1))
 	}
 	flood(t, c, 10000, func(int) error { return c.WriteWindowUpdate(1, 1) })
+}
+
+// A client whose requests all run into their deadlines is no attacker: what was let live for a while may be reset, by the hundred.
+func TestPatientResets(t *testing.T) {
+	s := serve(t, nil, hold)
+	c := connect(t, s)
+	for round := range 4 {
+		for i := range 200 {
+			c.ok(c.headers(id(200*round+i), true, get...))
+		}
+		time.Sleep(600 * time.Millisecond) // the clients' deadline
+		for i := range 200 {
+			c.ok(c.WriteRSTStream(id(200*round+i), http2.ErrCodeCancel))
+		}
+		wait(t, "the handlers", func() bool { return s.conn(0).Streams() == 0 })
+	}
+	c.wantPong()
 }

@@ -40,6 +40,7 @@ func (s *Stream) Respond(status int, fields []message.Field, end bool) error {
 		return errOver
 	}
 	s.answered = true
+	c.frames.earn(perSent)
 	s.appendHead(status, fields, end)
 	if end {
 		s.close()

@@ -69,6 +69,20 @@ func (c *Conn) takeContinuation(f frame, p []byte) error {
 
 // takeBlock decodes a field block, whatever becomes of it, for it may change HPACK's state (RFC 9113 §4.3).
 func (c *Conn) takeBlock(p []byte) error {
+	err := c.sortBlock(p)
+	// Nothing that a client has made large stays with the connection.
+	c.head.begin(nil, nil, false)
+	if cap(c.dec.huff) > mostArena {
+		c.dec.huff = nil
+	}
+	if cap(c.extra.Fields) > mostFields {
+		c.extra.Fields = nil
+	}
+	return err
+}
+
+// sortBlock finds out what a field block is: a request's head, its trailers, or nothing that we want.
+func (c *Conn) sortBlock(p []byte) error {
 	id := c.block.id
 	c.mu.Lock()
 	if id > c.lastID {

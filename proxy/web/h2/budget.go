@@ -7,9 +7,12 @@ import "time"
 const (
 	frameBudget = 2000 // frames that ask for work and do none: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA, unknown ones, late ones
 	frameRefill = 100  // a second
-	resetRefill = 10   // a second
+	resetRefill = 10   // streams a second that come to nothing; Conn says how many at once
+	// quickReset is the age below which a stream that the client resets counts as one of those: deadlines that pass by the hundred when a server is
+	// slow are no attack.
+	quickReset = 500 * time.Millisecond
 
-	// A DATA frame that we send may cause the client to update two windows, and to measure the way with a PING.
+	// An answer, and each DATA frame that we send, may cause the client to update two windows, and to measure the way with a PING.
 	perSent = 3
 	// One that is only as short as the client's window made it earns its length's share, so that a client which opens its windows octet by
 	// octet pays for it.

@@ -13,8 +13,11 @@ import (
 	"tripod/proxy/web/message"
 )
 
-// mostArena is what a stream keeps of memory for strings when it is used again.
-const mostArena = 8 << 10
+// What is kept of memory for strings and fields to be used again.
+const (
+	mostArena  = 8 << 10
+	mostFields = 128
+)
 
 // Stream is a request and its answer. One goroutine may read while another writes; otherwise its methods are for one goroutine.
 type Stream struct {
@@ -22,6 +25,7 @@ type Stream struct {
 	id    uint32
 	req   message.Request
 	arena []byte // what strings of req share
+	began time.Time
 
 	// Guarded by the connection's mutex.
 	err      error // why there is no client any more, or nothing more to say to it
@@ -54,7 +58,7 @@ func newStream() *Stream { return &Stream{} }
 
 // begin makes a stream ready for use.
 func (s *Stream) begin(c *Conn, id uint32) {
-	s.c, s.id = c, id
+	s.c, s.id, s.began = c, id, c.heard
 	s.sendWindow = c.peerWindow
 	s.recvWindow, s.recvMost = streamWindow, streamWindow
 	s.receive.cond.L, s.send.cond.L, s.watching.L = &c.mu, &c.mu, &c.mu
@@ -73,8 +77,11 @@ func (s *Stream) recycle() {
 	if cap(s.arena) > mostArena {
 		s.arena = nil
 	}
-	if cap(s.req.Fields) > 128 {
+	if cap(s.req.Fields) > mostFields {
 		s.req.Fields = nil
+	}
+	if cap(s.trailers) > mostFields {
+		s.trailers = nil
 	}
 	s.err, s.ended, s.closed, s.answered, s.settled, s.halted = nil, false, false, false, false, false
 	s.got, s.recvBack, s.patience = 0, 0, 0

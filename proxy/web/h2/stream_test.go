@@ -12,27 +12,26 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/net/http2"
-
 	"tripod/proxy/web/h2"
 	"tripod/proxy/web/message"
 )
 
-// client returns an ordinary client over one connection.
-func client(t testing.TB, s *server, config *tls.Config) *http.Client {
+// client returns an ordinary client over one connection, and what its URLs begin with.
+func client(t testing.TB, s *server, config *tls.Config) (c *http.Client, url string) {
 	t.Helper()
-	tr := &http2.Transport{
-		AllowHTTP:          true,
+	tr := &http.Transport{
 		DisableCompression: true,
-		DialTLSContext: func(ctx context.Context, network, _ string, _ *tls.Config) (net.Conn, error) {
-			if config == nil {
-				return net.Dial(network, s.addr())
-			}
-			return tls.Dial(network, s.addr(), config)
-		},
+		Protocols:          new(http.Protocols),
+		DialContext:        func(_ context.Context, network, _ string) (net.Conn, error) { return net.Dial(network, s.addr()) },
+		TLSClientConfig:    config,
 	}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr}
+	if config == nil {
+		tr.Protocols.SetUnencryptedHTTP2(true)
+		return &http.Client{Transport: tr}, "http://h2.test"
+	}
+	tr.Protocols.SetHTTP2(true)
+	return &http.Client{Transport: tr}, "https://h2.test"
 }
 
 // echo answers with the request's content and trailers, and what its head was in fields.
@@ -66,29 +65,27 @@ func echo(s *h2.Stream) {
 
 func TestExchange(t *testing.T) {
 	srv, cl := certificate(t)
-	for _, secure := range []bool{false, true} {
+	for _, secure := range []bool{true, false} {
 		t.Run(fmt.Sprint("tls=", secure), func(t *testing.T) {
 			var s *server
-			var c *http.Client
 			if secure {
 				s = serveWith(t, &h2.Options{TLS: true}, srv, echo)
-				c = client(t, s, cl)
 			} else {
-				s = serve(t, nil, echo)
-				c = client(t, s, nil)
+				s, cl = serve(t, nil, echo), nil
 			}
+			c, url := client(t, s, cl)
 			var wg sync.WaitGroup
 			for i := range 30 {
-				wg.Go(func() { exchange(t, c, i) })
+				wg.Go(func() { exchange(t, c, url, i) })
 			}
 			wg.Wait()
 		})
 	}
 }
 
-func exchange(t *testing.T, c *http.Client, i int) {
+func exchange(t *testing.T, c *http.Client, url string, i int) {
 	body := bytes.Repeat([]byte{byte(i)}, i*i*i*20)
-	r, err := http.NewRequest("POST", fmt.Sprint("https://h2.test/some/path?i=", i), io.MultiReader(bytes.NewReader(body)))
+	r, err := http.NewRequest("POST", fmt.Sprint(url, "/some/path?i=", i), io.MultiReader(bytes.NewReader(body)))
 	if err != nil {
 		t.Error(err)
 		return
@@ -124,12 +121,12 @@ func TestManySmall(t *testing.T) {
 		_ = s.Respond(200, []message.Field{{Name: "Content-Type", Value: "text/plain"}, {Name: "Content-Length", Value: "100"}}, false)
 		_ = s.Write(body, true)
 	})
-	c := client(t, s, nil)
+	c, url := client(t, s, nil)
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
 			for range 200 {
-				res, err := c.Get("https://h2.test/")
+				res, err := c.Get(url + "/")
 				if err != nil {
 					t.Error(err)
 					return
