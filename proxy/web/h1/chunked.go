@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"bytes"
 	"io"
 	"strings"
 
@@ -13,8 +14,10 @@ type Chunked struct {
 	// Trailers are the fields after the last chunk, when Decode has returned io.EOF. They are copies.
 	Trailers []message.Field
 
-	left  int64 // of the chunk's data
-	state chunkState
+	left   int64 // of the chunk's data
+	excess int   // bytes of framing beyond what is fair, so far
+	seen   int   // how much of the trailers was there when they were last found to be incomplete
+	state  chunkState
 }
 
 type chunkState uint8
@@ -31,7 +34,7 @@ const (
 // beginning of buf, that it and the framing before it take. No content and no bytes taken mean that more is needed. At the end
 // the error is io.EOF, with what the end took. Any other error is an *Error.
 //
-// What is needed more never exceeds MostChunkLine, or the trailer section, which whoever holds the buffer limits.
+// What is needed more never exceeds a line of MostChunkLine bytes, or the trailer section, which whoever holds the buffer limits.
 func (c *Chunked) Decode(buf []byte) (data []byte, n int, err error) {
 	for {
 		switch c.state {
@@ -41,6 +44,9 @@ func (c *Chunked) Decode(buf []byte) (data []byte, n int, err error) {
 				return nil, n, err
 			}
 			n += used
+			if !c.fair(used, size) {
+				return nil, n, bad("more chunk framing than content", "RFC 9112 §7.1.1")
+			}
 			c.left, c.state = size, chunkData
 			if size == 0 {
 				c.state = chunkTrailers
@@ -69,8 +75,12 @@ func (c *Chunked) Decode(buf []byte) (data []byte, n int, err error) {
 			n += 2
 			c.state = chunkSize
 		case chunkTrailers:
+			if !c.grown(buf[n:]) {
+				return nil, n, nil
+			}
 			used, err := c.trailers(buf[n:])
 			if err == ErrIncomplete {
+				c.seen = len(buf) - n
 				return nil, n, nil
 			}
 			if err != nil {
@@ -95,6 +105,23 @@ func (c *Chunked) Skip(n int64) {
 	if c.left -= n; c.left == 0 {
 		c.state = chunkEnd
 	}
+}
+
+// fair counts the framing of a chunk, and tells whether there is not too much of it: extensions could make any content as dear to
+// read as one likes (RFC 9112 §7.1.1). Chunks of a single byte are fair, since content may come so.
+func (c *Chunked) fair(line int, size int64) bool {
+	const (
+		free = 16 // bytes for each chunk, and twice its size
+		most = 16 << 10
+	)
+	c.excess = max(0, c.excess+line+len("\r\n")-free-2*int(min(size, most)))
+	return c.excess <= most
+}
+
+// grown tells whether there is another line of the trailers than when they were looked at last. Looking at all of them
+// for each byte would let a sender make them as dear as their square.
+func (c *Chunked) grown(section []byte) bool {
+	return c.seen == 0 || c.seen > len(section) || bytes.IndexByte(section[c.seen:], '\n') >= 0
 }
 
 // chunkLine reads the line before a chunk's data. It takes no bytes when the line is not complete.

@@ -1,10 +1,15 @@
 package h1
 
-import "tripod/proxy/web/message"
+import (
+	"strings"
+
+	"tripod/proxy/web/message"
+)
 
 // section is what a parser of field lines has found out on its way, besides the fields.
 type section struct {
 	fields   []message.Field
+	lines    int // with those that make no field
 	hosts    int
 	host     string
 	length   int64 // of Content-Length; -1 if there is none
@@ -36,7 +41,7 @@ func (s *section) parse(buf []byte, at int) (int, error) {
 			}
 			return at + 2, nil
 		}
-		if len(s.fields) >= MostFields {
+		if s.lines++; s.lines > MostFields {
 			return 0, &Error{431, "more fields than are taken", "RFC 6585 §5"}
 		}
 		next, err := s.line(buf, at)
@@ -137,7 +142,13 @@ func (s *section) add(name, value string) error {
 		return nil
 	case message.Connection:
 		s.conn = true
-		s.connection(value)
+		if !s.connection(value) {
+			return &Error{431, "more tokens in Connection than are taken", "RFC 6585 §5"}
+		}
+	case message.Trailer:
+		if !s.trailing(value) {
+			return bad("a Trailer that announces framing", "RFC 9110 §6.5.1")
+		}
 	case message.Upgrade:
 		s.upgrades++
 		s.upgrade = value
@@ -152,8 +163,9 @@ func (s *section) add(name, value string) error {
 	return nil
 }
 
-// connection takes in the tokens of Connection.
-func (s *section) connection(list string) {
+// connection takes in the tokens of Connection; false if there are too many, since a field whose name were not looked at would be
+// passed on.
+func (s *section) connection(list string) bool {
 	for token, rest, ok := message.NextToken(list); ok; token, rest, ok = message.NextToken(rest) {
 		switch {
 		case message.EqualFold(token, "close"):
@@ -163,18 +175,42 @@ func (s *section) connection(list string) {
 		case message.EqualFold(token, "upgrade"):
 			s.switches = true
 		default:
-			if k := message.KindOf(token); !k.HopByHop() && len(s.named) < MostFields {
-				s.named = append(s.named, token)
+			if message.KindOf(token).HopByHop() {
+				continue
 			}
+			if len(s.named) >= MostFields {
+				return false
+			}
+			s.named = append(s.named, token)
 		}
 	}
+	return true
+}
+
+// trailing tells whether none of the fields that Trailer announces says where the message ends, as none that comes so late can.
+func (s *section) trailing(list string) bool {
+	for token, rest, ok := message.NextToken(list); ok; token, rest, ok = message.NextToken(rest) {
+		switch message.KindOf(token) {
+		case message.ContentLength, message.TransferEncoding, message.Trailer:
+			return false
+		}
+	}
+	return true
 }
 
 // protocol is what the message wants to change to, or changes to: the one value of Upgrade, if Connection says so too (RFC 9110 §7.8).
-// "h2c" is none: a server that took it would carry requests past the routes.
+// HTTP itself is none, in whatever version and be it under TLS (RFC 2817 §3): a server that took it would carry requests past the routes.
 func (s *section) protocol() string {
-	if !s.switches || s.upgrades != 1 || message.HasToken(s.upgrade, "h2c") {
+	if !s.switches || s.upgrades != 1 {
 		return ""
+	}
+	for token, rest, ok := message.NextToken(s.upgrade); ok; token, rest, ok = message.NextToken(rest) {
+		name, _, _ := strings.Cut(token, "/")
+		for _, http := range [...]string{"h2c", "h2", "h3", "http", "tls"} {
+			if message.EqualFold(name, http) {
+				return ""
+			}
+		}
 	}
 	return s.upgrade
 }

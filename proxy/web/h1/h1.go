@@ -14,7 +14,10 @@
 //   - any Transfer-Encoding other than the one word "chunked", once, and in HTTP/1.0 that one too (§6.1)
 //   - a request without exactly one Host, with a Host that is no authority, or that is not the target's (§3.2)
 //   - bytes in a target that no URI has; a fragment; in the path also a percent sign without two digits, and %00 (RFC 3986 §2)
-//   - chunk sizes that overflow or are followed by white space; anything but CRLF behind a chunk (§7.1)
+//   - chunk sizes that overflow or are followed by white space; anything but CRLF behind a chunk; far more framing than content (§7.1)
+//   - a Trailer that announces Content-Length, Transfer-Encoding or itself (RFC 9110 §6.5.1)
+//   - informational responses with content (RFC 9112 §6.1)
+//   - more than 256 field lines, and as many tokens in Connection (RFC 6585 §5)
 package h1
 
 import (

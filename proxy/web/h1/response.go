@@ -23,6 +23,8 @@ func ParseResponse(r *message.Response, buf []byte) (int, error) {
 		return 0, bad("both Content-Length and Transfer-Encoding", "RFC 9112 §6.3")
 	case s.chunked && r.Minor == 0:
 		return 0, bad("Transfer-Encoding in HTTP/1.0", "RFC 9112 §6.1")
+	case r.Status < 200 && (s.chunked || s.length > 0):
+		return 0, bad("content in an informational response", "RFC 9110 §8.6, RFC 9112 §6.1")
 	}
 	r.Chunked = s.chunked
 	r.Length = s.length

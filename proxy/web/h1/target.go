@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"net/netip"
 	"strings"
 
 	"tripod/proxy/web/message"
@@ -116,18 +117,13 @@ func ValidAuthority(s string) bool {
 	return port[0] == ':' && len(port) <= len(":65535") && is(port[1:], digitByte)
 }
 
-// validIPv6 looks at the characters; what address it is does not matter here.
+// validIPv6 tells whether a text is an IPv6 address. A zone means something to its own host only.
 func validIPv6(s string) bool {
-	colons := 0
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == ':':
-			colons++
-		case c != '.' && classes[c]&hexByte == 0:
-			return false
-		}
+	if strings.IndexByte(s, '%') >= 0 {
+		return false
 	}
-	return colons >= 2 && len(s) <= len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Is6()
 }
 
 // sameAuthority compares two valid authorities, by the scheme's default port (RFC 9110 §4.2.3).
