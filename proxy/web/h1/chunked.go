@@ -119,9 +119,10 @@ func (c *Chunked) fair(line int, size int64) bool {
 }
 
 // grown tells whether there is another line of the trailers than when they were looked at last. Looking at all of them
-// for each byte would let a sender make them as dear as their square.
+// for each byte would let a sender make many trailers as dear as their square.
 func (c *Chunked) grown(section []byte) bool {
-	return c.seen == 0 || c.seen > len(section) || bytes.IndexByte(section[c.seen:], '\n') >= 0
+	const few = 1 << 10 // bytes
+	return len(section) <= few || c.seen > len(section) || bytes.IndexByte(section[c.seen:], '\n') >= 0
 }
 
 // chunkLine reads the line before a chunk's data. It takes no bytes when the line is not complete.
