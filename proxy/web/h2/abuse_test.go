@@ -65,9 +65,11 @@ func TestMadeYouReset(t *testing.T) {
 		"window overflow":   func(c *raw, id uint32) error { return c.WriteWindowUpdate(id, 1<<31-1) },
 		"late data":         func(c *raw, id uint32) error { return c.WriteData(id, true, []byte("x")) },
 		"late headers":      func(c *raw, id uint32) error { return c.headers(id, true, "a: b") },
-		"priority length":   func(c *raw, id uint32) error { return c.WriteRawFrame(http2.FramePriority, 0, id, []byte{1}) },
-		"priority of itself": func(c *raw, id uint32) error {
-			return c.WritePriority(id, http2.PriorityParam{StreamDep: id})
+		"priority of itself": func(c *raw, next uint32) error {
+			return c.WriteHeaders(http2.HeadersFrameParam{
+				StreamID: next + 2, BlockFragment: c.block(get...), EndStream: true, EndHeaders: true,
+				Priority: http2.PriorityParam{StreamDep: next + 2, Weight: 1},
+			})
 		},
 	}
 	for name, way := range ways {
@@ -76,10 +78,10 @@ func TestMadeYouReset(t *testing.T) {
 			s := serve(t, &h2.Options{MaxStreams: 20}, handler.ServeStream)
 			c := connect(t, s)
 			flood(t, c, 10000, func(i int) error {
-				if err := c.headers(id(i), true, get...); err != nil {
+				if err := c.headers(id(2*i), true, get...); err != nil {
 					return err
 				}
-				return way(c, id(i))
+				return way(c, id(2*i))
 			})
 			if most := handler.most.Load(); most > 20 {
 				t.Errorf("%d handlers ran", most)

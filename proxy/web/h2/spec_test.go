@@ -1,6 +1,7 @@
 package h2_test
 
 import (
+	"bytes"
 	"encoding/xml"
 	"io"
 	"net"
@@ -100,7 +101,8 @@ func runSpec(t *testing.T, s *server, exceptions map[string]string, sections ...
 		}
 	}
 	if t.Failed() {
-		t.Logf("%s", out)
+		_, failures, _ := bytes.Cut(out, []byte("Failures:"))
+		t.Logf("%s", failures)
 	}
 	return cases
 }
