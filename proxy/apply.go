@@ -13,6 +13,7 @@ import (
 	"tripod/proxy/stream"
 	"tripod/proxy/upstream"
 	"tripod/proxy/web"
+	"tripod/proxy/web/rule"
 )
 
 // spec is what a socket is to serve.
@@ -43,7 +44,11 @@ func (p *Proxy) Apply(ctx context.Context, c Config) error {
 		return err
 	}
 	plan := p.pool.Plan(c.Services)
-	table, err := p.web.Compile(rules(c, plan))
+	routes, err := p.rules(c, plan)
+	if err != nil {
+		return err
+	}
+	table, err := p.web.Compile(routes)
 	if err != nil {
 		return err
 	}
@@ -57,7 +62,7 @@ func (p *Proxy) Apply(ctx context.Context, c Config) error {
 	p.config = c
 	hasListener := func(name string) bool { _, ok := c.Listeners[name]; return ok }
 	p.web.Swap(table, hasListener)
-	p.stream.Set(c.AccessLog, func(listener, service string) bool { return c.Listeners[listener].Service == service })
+	p.stream.Set(c.AccessLog > 0, func(listener, service string) bool { return c.Listeners[listener].Service == service })
 	for at, s := range p.sockets {
 		if sp, ok := wanted[at]; ok {
 			s.use(sp)
@@ -187,12 +192,20 @@ func (p *Proxy) addVIPs(c Config, wanted map[place]spec) {
 }
 
 // rules turns the document's routes into those of the HTTP engine.
-func rules(c Config, plan *upstream.Plan) web.Rules {
+func (p *Proxy) rules(c Config, plan *upstream.Plan) (web.Rules, error) {
 	r := web.Rules{Routes: make([]web.Route, len(c.Routes)), HTTPSPort: httpsPort(c), AccessLog: c.AccessLog}
 	for i, rc := range c.Routes {
-		r.Routes[i] = web.Route{Host: rc.Host, Path: rc.Path, Service: plan.Service(rc.Service), Redirect: rc.Redirect}
+		service := c.Services[rc.Service]
+		compiled, err := rule.Compile(rc.Path, rc.Rules, service.Rules, p.passwords)
+		if err != nil {
+			return r, fmt.Errorf("routes[%d]: %w", i, err)
+		}
+		r.Routes[i] = web.Route{
+			Host: rc.Host, Path: rc.Path, Service: plan.Service(rc.Service), Redirect: rc.Redirect, Rules: compiled,
+			Protocol: service.Protocol, ServerTLS: service.TLS,
+		}
 	}
-	return r
+	return r, nil
 }
 
 // httpsPort is the port of the first listener, by name, that speaks HTTP over TLS; empty if there is none.
@@ -225,7 +238,11 @@ func describe(err error) error {
 }
 
 func (p *Proxy) webListener(at place, sp spec) *web.Listener {
-	return &web.Listener{Name: sp.name, Port: strconv.Itoa(int(at.port)), RedirectHTTPS: sp.config.RedirectHTTPS}
+	l := &web.Listener{Name: sp.name, Port: strconv.Itoa(int(at.port)), RedirectHTTPS: sp.config.RedirectHTTPS, H2C: sp.config.H2C}
+	// They have been found valid.
+	l.ProxyProtocol, _ = rule.ParseNetworks(sp.config.ProxyProtocol)
+	l.Trusted, _ = rule.ParseNetworks(sp.config.TrustedProxies)
+	return l
 }
 
 func (p *Proxy) streamListener(sp spec) *stream.Listener {

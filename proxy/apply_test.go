@@ -219,7 +219,7 @@ func TestBusyClientsAreToldBeforeTheSocketCloses(t *testing.T) {
 			r := start(t)
 			config, at := r.config(backend(t, func(w http.ResponseWriter, req *http.Request) { io.Copy(io.Discard, req.Body) }))
 			config.Listeners["http"] = ListenerConfig{Address: config.Listeners["http"].Address, TLS: true}
-			config.AccessLog = false
+			config.AccessLog = 0
 			r.apply(config)
 			var wg sync.WaitGroup
 			var sent atomic.Int64

@@ -22,8 +22,8 @@ type Config struct {
 	Listeners map[string]ListenerConfig
 	Routes    []RouteConfig
 	Services  map[string]upstream.Config
-	// AccessLog writes one line per request.
-	AccessLog bool
+	// AccessLog is of how many requests one is logged: 1 for all, 0 for none.
+	AccessLog int
 	// VIPs are the document's virtual addresses. On an all-loopback cluster a listener answers on them
 	// only while this node holds them.
 	VIPs []netip.Addr

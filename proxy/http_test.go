@@ -199,10 +199,10 @@ func TestAccessLog(t *testing.T) {
 	if strings.Contains(line, "secret") {
 		t.Errorf("the query is logged: %s", line)
 	}
-	config.AccessLog = false
+	config.AccessLog = 0
 	r.apply(config)
 	get(t, client(t, false), "http://"+at+"/quiet")
-	config.AccessLog = true
+	config.AccessLog = 1
 	r.apply(config)
 	get(t, client(t, false), "http://"+at+"/loud")
 	eventually(t, "the loud line", func() bool { return strings.Contains(r.access.String(), "/loud") })

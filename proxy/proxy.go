@@ -44,6 +44,7 @@ import (
 	"tripod/proxy/stream"
 	"tripod/proxy/upstream"
 	"tripod/proxy/web"
+	"tripod/proxy/web/rule"
 )
 
 const (
@@ -90,8 +91,10 @@ type Proxy struct {
 	stream *stream.Engine
 	wg     sync.WaitGroup
 	retry  chan struct{} // wakes the binder
-	ctx    context.Context
-	cancel context.CancelFunc
+	// passwords that were right, over every change of the document
+	passwords *rule.Passwords
+	ctx       context.Context
+	cancel    context.CancelFunc
 
 	mu      sync.Mutex // guards what follows; held while a document is applied
 	open    bool
@@ -109,7 +112,7 @@ func New(o Options) *Proxy {
 	}
 	p := &Proxy{
 		opts: o, log: o.Log, gate: &gate{log: o.Log},
-		retry:   make(chan struct{}, 1),
+		retry: make(chan struct{}, 1), passwords: rule.NewPasswords(),
 		held:    make(map[netip.Addr]bool),
 		sockets: make(map[place]*socket),
 		waiting: make(map[place]error),

@@ -126,7 +126,7 @@ func (r *rig) config(servers ...string) (Config, string) {
 		Listeners: map[string]ListenerConfig{"http": {Address: fmt.Sprintf(":%d", port)}},
 		Routes:    []RouteConfig{{Service: "web"}},
 		Services:  map[string]upstream.Config{"web": service(servers...)},
-		AccessLog: true,
+		AccessLog: 1,
 	}, fmt.Sprintf("%s:%d", r.local, port)
 }
 

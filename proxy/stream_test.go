@@ -20,7 +20,7 @@ func (r *rig) tcpConfig(s upstream.Config, encrypted bool) (Config, string) {
 	return Config{
 		Listeners: map[string]ListenerConfig{"tcp": {Address: fmt.Sprintf(":%d", port), Protocol: TCP, Service: "db", TLS: encrypted}},
 		Services:  map[string]upstream.Config{"db": s},
-		AccessLog: true,
+		AccessLog: 1,
 	}, fmt.Sprintf("%s:%d", r.local, port)
 }
 

@@ -19,6 +19,7 @@ type Document struct {
 	Services     map[string]upstream.Config      `yaml:"services" doc:"The servers behind, by a name of your choice."`
 	Certificates tls.CertificatesConfig          `yaml:"certificates" doc:"How the certificates of the routes' hosts are made."`
 	AccessLog    string                          `yaml:"access_log" enum:"on,off" default:"on" doc:"One log line per request."`
+	LogSample    int                             `yaml:"access_log_sample" min:"1" default:"1" doc:"Of how many requests one is logged; those that fail with 5xx always are."`
 
 	vips     []netip.Prefix
 	warnings []Problem
@@ -62,7 +63,9 @@ func (d *Document) Proxy() proxy.Config {
 		Listeners: d.Listeners,
 		Routes:    d.Routes,
 		Services:  d.Services,
-		AccessLog: d.AccessLog != "off",
+	}
+	if d.AccessLog != "off" {
+		c.AccessLog = max(d.LogSample, 1)
 	}
 	for _, p := range d.vips {
 		c.VIPs = append(c.VIPs, p.Addr())

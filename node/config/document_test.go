@@ -83,7 +83,7 @@ func TestExampleIsWhatTheDesignSays(t *testing.T) {
 			"postgres": {Balance: upstream.RoundRobin, Protocol: upstream.HTTP, Servers: []upstream.ServerConfig{{Address: "10.0.3.1:5432"}}},
 		},
 		Certificates: tls.CertificatesConfig{Email: "ops@example.com"},
-		AccessLog:    "on",
+		AccessLog:    "on", LogSample: 1,
 	}
 	got := *d
 	got.vips, got.warnings = nil, nil
@@ -100,7 +100,7 @@ func TestExampleIsWhatTheDesignSays(t *testing.T) {
 		t.Errorf("tls hosts %v, want %v", got, want)
 	}
 	p := d.Proxy()
-	if !p.AccessLog || !slices.Equal(p.VIPs, []netip.Addr{netip.MustParseAddr("10.0.0.100")}) ||
+	if p.AccessLog != 1 || !slices.Equal(p.VIPs, []netip.Addr{netip.MustParseAddr("10.0.0.100")}) ||
 		len(p.Listeners) != 3 || len(p.Routes) != 3 || len(p.Services) != 3 {
 		t.Errorf("proxy config %+v", p)
 	}
@@ -193,14 +193,14 @@ func TestEmptyDocumentsServeNothing(t *testing.T) {
 	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "---\n...\n", "~", "{}", "vips: []\nroutes:\n"} {
 		d := parse(t, text)
 		p := d.Proxy()
-		if len(p.Listeners)+len(p.Routes)+len(p.Services)+len(p.VIPs)+len(d.Addresses())+len(d.TLSHosts())+len(d.Warnings()) > 0 || !p.AccessLog {
+		if len(p.Listeners)+len(p.Routes)+len(p.Services)+len(p.VIPs)+len(d.Addresses())+len(d.TLSHosts())+len(d.Warnings()) > 0 || p.AccessLog == 0 {
 			t.Errorf("%q: %+v", text, d)
 		}
 	}
 }
 
 func TestAccessLogIsOffWithOneWord(t *testing.T) {
-	if parse(t, "access_log: off\n").Proxy().AccessLog {
+	if parse(t, "access_log: off\n").Proxy().AccessLog != 0 {
 		t.Error("access log is on")
 	}
 }

@@ -109,9 +109,9 @@ func TestBadInput(t *testing.T) {
 			`site.yaml:2:41: services.a.health.rise: expected a number, found "x"`}},
 
 		// Keys.
-		{"not a mapping", "- vips\n", []string{`site.yaml:1:1: a document is a mapping with the keys vips, listeners, routes, services, certificates, access_log; found a list`}},
+		{"not a mapping", "- vips\n", []string{`site.yaml:1:1: a document is a mapping with the keys vips, listeners, routes, services, certificates, access_log, access_log_sample; found a list`}},
 		{"unknown key", "listners: {}\n", []string{`site.yaml:1:1: listners: unknown key; did you mean "listeners"?`}},
-		{"unknown key like none", "frontends: {}\n", []string{`site.yaml:1:1: frontends: unknown key; valid are vips, listeners, routes, services, certificates, access_log`}},
+		{"unknown key like none", "frontends: {}\n", []string{`site.yaml:1:1: frontends: unknown key; valid are vips, listeners, routes, services, certificates, access_log, access_log_sample`}},
 		{"unknown keys deep inside", "services:\n  web:\n    servers: [a:1]\n    health: { path: /, intervall: 5s }\n    stciky: { cookie: x }\n", []string{
 			`site.yaml:4:24: services.web.health.intervall: unknown key; did you mean "interval"?`,
 			`site.yaml:5:5: services.web.stciky: unknown key; did you mean "sticky"?`}},

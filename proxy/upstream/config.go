@@ -36,8 +36,16 @@ type Config struct {
 	Protocol Protocol       `yaml:"protocol" enum:"http,h2,h2c" default:"http" doc:"What the servers speak: HTTP/1.1, or HTTP/2 over TLS (h2) or without (h2c)."`
 	Sticky   *StickyConfig  `yaml:"sticky" doc:"Keep a client on the server that answered it first, by a cookie."`
 	Health   *HealthConfig  `yaml:"health" doc:"Ask every server regularly whether it is well. Without it a server counts as up."`
+	TLS      *TLSConfig     `yaml:"tls" doc:"How servers that speak h2 show who they are."`
 	// Rules hold for all routes that lead here.
 	Rules rule.Common `yaml:",inline"`
+}
+
+// TLSConfig is how servers are known that speak TLS with us.
+type TLSConfig struct {
+	Name     string `yaml:"name" doc:"Name that the servers' certificates are for; default is the host of each server's address."`
+	CA       string `yaml:"ca" doc:"Certificates, in PEM, of the authorities that may vouch for the servers; default are the system's."`
+	Insecure bool   `yaml:"insecure" doc:"Take any certificate. Whoever stands in between then reads and changes what passes."`
 }
 
 // ServerConfig is one server of a service. In the document a bare "host:port" string stands for

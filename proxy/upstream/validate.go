@@ -52,6 +52,9 @@ func (c Config) Validate() error {
 	default:
 		fault("protocol", "unknown protocol %q: use %s, %s or %s", c.Protocol, HTTP, H2, H2C)
 	}
+	if c.TLS != nil {
+		errs = append(errs, c.TLS.faults(c.Protocol)...)
+	}
 	if len(c.Servers) == 0 {
 		fault("servers", "no servers: name at least one, as host:port")
 	}

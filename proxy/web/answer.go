@@ -26,28 +26,31 @@ func (x *exchange) passed() []message.Field {
 	return fields
 }
 
-// answerFields are those of a server's answer, with ours.
-func (x *exchange) answerFields(cookie string) []message.Field {
-	fields := append(x.passed(), message.Field{Name: "X-Request-Id", Value: x.id})
+// ownFields adds ours to an answer's fields, and applies the rules.
+func (x *exchange) ownFields(fields []message.Field) []message.Field {
+	fields = append(fields, message.Field{Name: "X-Request-Id", Value: x.id})
+	if x.rules != nil {
+		fields = x.rules.EditResponse(fields, &x.vars)
+	}
+	return fields
+}
+
+// stick adds the cookie that keeps the client on its server.
+func (x *exchange) stick(fields []message.Field, cookie string) []message.Field {
 	if name := x.route.service.StickyCookie(); name != "" {
 		if value := x.server.Cookie(); value != cookie {
-			fields = append(fields, message.Field{Name: "Set-Cookie", Value: newCookie(name, value, x.secure), Kind: message.SetCookie})
+			fields = append(fields, message.Field{Name: "Set-Cookie", Value: newCookie(name, value, x.proto == "https"), Kind: message.SetCookie})
 		}
 	}
-	x.fields = fields
 	return fields
 }
 
 // answer passes the server's answer on. It tells whether the connection can be used again. The error is nil: the client's answer has
 // begun, and what fails later breaks it off.
 func (x *exchange) answer(s *serverConn, cookie string) (keep bool, err error) {
-	if x.front.leaving.Load() || x.send.unfinished() {
-		x.client.last()
-	}
-	x.status = x.res.Status
 	content := message.HasContent(x.req.Method, x.res.Status)
-	if err := x.client.respond(x.status, x.answerFields(cookie), x.res.Length, content); err != nil {
-		x.broken(&clientError{err})
+	if err := x.answerHead(cookie, content); err != nil {
+		x.broken(err)
 		return false, nil
 	}
 	keep = !x.res.Close
@@ -62,9 +65,7 @@ func (x *exchange) answer(s *serverConn, cookie string) (keep bool, err error) {
 		err = x.passLength(s, x.res.Length)
 	}
 	if err == nil {
-		if err = x.client.finish(trailers); err != nil {
-			err = &clientError{err}
-		}
+		err = x.endAnswer(trailers)
 	}
 	if err != nil {
 		x.broken(err)
@@ -73,8 +74,42 @@ func (x *exchange) answer(s *serverConn, cookie string) (keep bool, err error) {
 	return keep && len(s.in.bytes()) == 0, nil
 }
 
+// answerHead begins the client's answer with the server's head.
+func (x *exchange) answerHead(cookie string, content bool) error {
+	if x.front.leaving.Load() || x.send.unfinished() {
+		x.client.last()
+	}
+	x.status = x.res.Status
+	fields, length := x.pack(x.passed(), content)
+	fields = x.stick(x.ownFields(fields), cookie)
+	x.fields = fields
+	if err := x.client.respond(x.status, fields, length, content); err != nil {
+		return &clientError{err}
+	}
+	return nil
+}
+
+// endAnswer ends the client's answer.
+func (x *exchange) endAnswer(trailers []message.Field) error {
+	if x.packing.encoder != nil {
+		if err := x.endPacked(); err != nil {
+			return err
+		}
+	}
+	if err := x.client.finish(trailers); err != nil {
+		return &clientError{err}
+	}
+	return nil
+}
+
 // pass sends a part of the content.
 func (x *exchange) pass(p []byte) error {
+	if x.packing.encoder != nil {
+		if _, err := x.packing.encoder.Write(p); err != nil {
+			return err
+		}
+		return x.passPacked(false)
+	}
 	x.bytes += int64(len(p))
 	if err := x.client.write(p); err != nil {
 		return &clientError{err}
@@ -82,13 +117,29 @@ func (x *exchange) pass(p []byte) error {
 	return nil
 }
 
-// more sends what was passed, and waits for more.
-func (x *exchange) more(s *serverConn) error {
+// flushPassed sends what was passed.
+func (x *exchange) flushPassed() error {
+	if x.packing.encoder != nil {
+		if err := x.packing.encoder.Flush(); err != nil {
+			return err
+		}
+		if err := x.passPacked(true); err != nil {
+			return err
+		}
+	}
 	if err := x.client.flush(); err != nil {
 		return &clientError{err}
 	}
+	return nil
+}
+
+// more sends what was passed, and waits for more.
+func (x *exchange) more(s *serverConn) error {
+	if err := x.flushPassed(); err != nil {
+		return err
+	}
 	x.now = time.Now()
-	if s.readBy.read(s.tcp, x.now, x.timeouts().Stall) && x.link.isGone() {
+	if s.readBy.read(s.tcp, x.now, x.limits.stall) && x.link.isGone() {
 		return &clientError{errGone} // the deadline that said so may have been overwritten
 	}
 	err := s.in.read()
@@ -115,7 +166,7 @@ func (x *exchange) passLength(s *serverConn, left int64) error {
 		if left == 0 {
 			return nil
 		}
-		if left >= spliceMin {
+		if left >= spliceMin && x.packing.encoder == nil {
 			n, ok, err := x.client.splice(s.tcp, left)
 			if ok {
 				s.readBy.forget()
@@ -206,7 +257,7 @@ func (x *exchange) upgrade(s *serverConn, cookie string) error {
 		return errSwitched
 	}
 	x.status = 101
-	sent, err := x.client.tunnel(x.answerFields(cookie), s)
+	sent, err := x.client.tunnel(x.stick(x.ownFields(x.passed()), cookie), s)
 	x.bytes += sent
 	if err != nil {
 		x.engine.log.LogAttrs(context.Background(), slog.LevelDebug, "upgraded connection ended",

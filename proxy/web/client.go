@@ -34,6 +34,8 @@ type client interface {
 	// side does not allow it, and nothing was done.
 	splice(from *net.TCPConn, n int64) (done int64, ok bool, err error)
 
+	// limit says how long parts of the content may take, in both directions, where that is not the engine's default.
+	limit(l *limits)
 	// waiting says that a server is waited for, and that the client may be found to have gone meanwhile.
 	waiting(yes bool)
 	// last says that the connection is to end after the answer, where that is to be told: the request's content is not read to its end, or

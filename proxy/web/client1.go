@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +17,8 @@ type client1 struct {
 	front   *Front
 	conn    net.Conn
 	tcp     *net.TCPConn // what conn is, or what is below its TLS
-	address string
+	remote  netip.Addr   // the client's, after a PROXY header that proxy's client's
+	address string       // the same as text
 	secure  bool
 	in      input
 	readBy  deadline
@@ -29,6 +31,7 @@ type client1 struct {
 	seen    uint32      // the turn that the watcher saw last; the watcher's own
 
 	// Of the present request.
+	limits  *limits
 	began   time.Time // when its head had come
 	req     message.Request
 	head    *buffer // where its strings are
@@ -60,6 +63,9 @@ var _ client = (*client1)(nil)
 // serve answers requests until the connection ends.
 func (c *client1) serve() {
 	defer c.front.leave(c)
+	if !c.introduce() {
+		return
+	}
 	if config, ok := c.conn.(*tls.Conn); ok {
 		if !c.handshake(config) {
 			return
@@ -100,7 +106,7 @@ func (c *client1) next(first bool) bool {
 	c.keepHead(n)
 	c.begin()
 	x := c.front.engine.exchange()
-	x.begin(c.front, c, &c.link, &c.req, c.address, c.secure)
+	x.begin(c.front, c, &c.link, &c.req, c.remote, c.address, c.secure)
 	c.began = x.start
 	x.serve()
 	goes := !x.abort && !c.close && !c.cut.Load() && c.ended()
@@ -131,6 +137,7 @@ func (c *client1) begin() {
 	}
 	c.framed = false
 	c.close = c.req.Close
+	c.limits = &c.front.engine.limits
 	c.halted.Store(false)
 	c.state.Store(stateActive)
 }
@@ -270,7 +277,7 @@ func (c *client1) refuse(err *h1.Error) {
 		c.req.Major, c.req.Minor = 1, 1
 	}
 	x := c.front.engine.exchange()
-	x.begin(c.front, c, &c.link, &c.req, c.address, c.secure)
+	x.begin(c.front, c, &c.link, &c.req, c.remote, c.address, c.secure)
 	c.began = x.start
 	x.refuse(err.Status, err.Reason)
 	x.finish()
@@ -309,7 +316,7 @@ func (c *client1) content() ([]byte, error) {
 		if c.halted.Load() {
 			return nil, errGone
 		}
-		c.readBy.read(c.conn, time.Now(), c.front.engine.opts.Timeouts.Body)
+		c.readBy.read(c.conn, time.Now(), c.limits.content)
 		if c.halted.Load() { // set in between: its deadline may have been overwritten
 			return nil, errGone
 		}

@@ -64,9 +64,9 @@ func (t *clients2) ServeStream(s *h2.Stream) {
 	e := t.front.engine
 	x := e.exchange()
 	c := &x.second
-	c.stream, c.front, c.exchange = s, t.front, x
+	c.stream, c.front, c.exchange, c.limits = s, t.front, x, &e.limits
 	c.link.reset()
-	x.begin(t.front, c, &c.link, s.Request(), t.below.address, t.below.secure)
+	x.begin(t.front, c, &c.link, s.Request(), t.below.remote, t.below.address, t.below.secure)
 	if t.below.cut.Load() {
 		c.link.ClientGone()
 	}
@@ -84,6 +84,7 @@ type client2 struct {
 	front    *Front
 	stream   *h2.Stream
 	exchange *exchange
+	limits   *limits
 	link     link
 	buf      *buffer // for the request's content
 	piece    []byte  // of the answer's content, which the next call sends
@@ -109,7 +110,7 @@ func (c *client2) waiting(yes bool) {
 func (c *client2) content() ([]byte, error) {
 	if c.buf == nil {
 		c.buf = c.front.engine.buffers.get()
-		c.stream.SetReadTimeout(c.front.engine.opts.Timeouts.Body)
+		c.stream.SetReadTimeout(c.limits.content)
 	}
 	n, err := c.stream.Read(c.buf.b)
 	if n > 0 {
@@ -123,6 +124,9 @@ func (c *client2) trailers() []message.Field { return c.stream.Trailers() }
 
 // whole implements client.
 func (c *client2) whole(b []byte, _ int) ([]byte, bool) { return b, false }
+
+// limit implements client.
+func (c *client2) limit(l *limits) { c.limits = l }
 
 // interrupt implements client.
 func (c *client2) interrupt() { c.stream.Interrupt() }

@@ -38,6 +38,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tripod/proxy/web/h2"
+	"tripod/proxy/web/rule"
 )
 
 // Timeouts bound an exchange with a server. Zero fields mean the defaults.
@@ -90,6 +91,8 @@ type Engine struct {
 	dates     atomic.Pointer[date]
 	plain2    h2.Options // HTTP/2 without TLS, and with it
 	secure2   h2.Options
+	limits    limits // of routes that name none
+	packer    rule.Compressor
 }
 
 // New returns an engine that answers every request with 404 until its first table.
@@ -102,10 +105,11 @@ func New(o Options) *Engine {
 	}
 	o.Timeouts = o.Timeouts.withDefaults()
 	e := &Engine{opts: o, log: o.Log}
+	e.limits = o.Timeouts.limits()
 	e.plain2.Log, e.secure2.Log, e.secure2.TLS = o.Log, o.Log, true
 	e.exchanges.New = func() any { return new(exchange) }
 	e.tunnels.New = func() any { return new(tunnelBuffer) }
-	t, _ := newTable(Rules{}, nil) // no routes, no fault
+	t, _ := newTable(Rules{}, nil, o.Timeouts) // no routes, no fault
 	e.table.Store(t)
 	return e
 }
@@ -130,7 +134,9 @@ func (e *Engine) Close() {
 }
 
 // Compile builds the table of r, which has no effect before Swap. One at a time.
-func (e *Engine) Compile(r Rules) (*Table, error) { return newTable(r, e.table.Load()) }
+func (e *Engine) Compile(r Rules) (*Table, error) {
+	return newTable(r, e.table.Load(), e.opts.Timeouts)
+}
 
 // Swap makes t the table for all requests from now on. Figures of listeners that keep does not want are
 // forgotten.

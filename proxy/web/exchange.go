@@ -2,12 +2,14 @@ package web
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"strconv"
 	"time"
 	"unsafe"
 
 	"tripod/proxy/upstream"
 	"tripod/proxy/web/message"
+	"tripod/proxy/web/rule"
 )
 
 // statusClientGone is nginx's code for a client that went away before its answer; it is only ever logged.
@@ -24,11 +26,18 @@ type exchange struct {
 	req      *message.Request
 	res      message.Response // from the server
 	start    time.Time
-	now      time.Time // of late; what is waited for is counted from here
-	secure   bool
-	id       string // good until the exchange is reused
-	address  string // of the client, without port
+	now      time.Time  // of late; what is waited for is counted from here
+	secure   bool       // the client's connection is TLS
+	proto    string     // how the client came, as far as is known
+	id       string     // good until the exchange is reused
+	remote   netip.Addr // whose connection it is
+	peer     string     // the same as text
+	origin   netip.Addr // who asks: the same, or whom a trusted proxy names
+	address  string     // the same as text
 	route    *route
+	limits   *limits
+	rules    *rule.Rules
+	vars     rule.Vars
 	server   *upstream.Server
 	tried    []*upstream.Server
 	moves    int // times that the document changed under it
@@ -46,6 +55,9 @@ type exchange struct {
 	socket  handshake
 	second  client2 // the client's side, if it speaks HTTP/2
 	line    []byte  // of the access log
+	target  []byte  // as the server sees it, where that is another than the client\'s
+	packing packing
+	expiry  *time.Timer // of an exchange that is limited as a whole
 }
 
 // serve answers the request.
@@ -68,9 +80,20 @@ func (x *exchange) decide() {
 		x.redirectHTTPS()
 		return
 	}
-	if x.find(); x.route == nil || x.route.service == nil {
+	if x.find(); x.admit() {
+		x.lead()
+	}
+}
+
+// lead answers, or has a server answer.
+func (x *exchange) lead() {
+	if x.route == nil || x.route.service == nil {
 		x.answerSelf()
 		return
+	}
+	if x.limits.total > 0 {
+		x.expiry = time.AfterFunc(x.limits.total, x.link.expire)
+		defer x.expiry.Stop()
 	}
 	x.forward()
 }
@@ -78,6 +101,18 @@ func (x *exchange) decide() {
 // find looks up the route.
 func (x *exchange) find() {
 	x.route = x.table.find(normalHost(x.req.Host), routePath(x.req.Target))
+	x.limits, x.rules = &x.engine.limits, nil
+	if x.route == nil {
+		return
+	}
+	if x.route.limits != nil {
+		x.limits = x.route.limits
+		x.client.limit(x.limits)
+	}
+	if x.rules = x.route.rules; x.rules != nil {
+		path, _ := splitTarget(x.req.Target)
+		x.vars.Client, x.vars.Host, x.vars.Path, x.vars.ID, x.vars.Listener = x.address, x.req.Host, path, x.id, x.listener.Name
+	}
 }
 
 // answerSelf answers where no service does.
@@ -86,11 +121,15 @@ func (x *exchange) answerSelf() {
 		x.page(404, "no route for this host and path")
 		return
 	}
+	if a := x.rules.Answer(); a != nil {
+		x.answerFixed(a)
+		return
+	}
 	to := x.route.redirect
 	if x.route.keepURI {
 		to += x.req.Target
 	}
-	x.redirect(to)
+	x.redirect(x.rules.RedirectStatus(), to)
 }
 
 // finish counts and logs the exchange.
@@ -102,28 +141,50 @@ func (x *exchange) finish() {
 		stats = x.route.stats
 	}
 	stats.observe(x.listener.Name, x.status, took)
-	if x.engine.opts.AccessLog != nil && x.table.accessLog {
+	if n := x.table.accessLog; x.engine.opts.AccessLog != nil && n > 0 && (n == 1 || x.status >= 500 || rand.IntN(n) == 0) {
 		x.logAccess(took)
 	}
 }
 
 // begin readies an exchange for a request.
-func (x *exchange) begin(f *Front, c client, l *link, r *message.Request, address string, secure bool) {
+func (x *exchange) begin(f *Front, c client, l *link, r *message.Request, remote netip.Addr, peer string, secure bool) {
 	x.engine, x.front, x.listener, x.table = f.engine, f, f.listener.Load(), f.engine.table.Load()
-	x.client, x.link, x.req, x.address, x.secure = c, l, r, address, secure
+	x.client, x.link, x.req, x.secure = c, l, r, secure
 	x.start = time.Now()
 	x.now = x.start
+	x.limits = &x.engine.limits
+	x.remote, x.peer, x.origin, x.address = remote, peer, remote, peer
+	x.proto = "http"
+	if secure {
+		x.proto = "https"
+	}
 	x.newID()
+	if !x.listener.Trusted.Empty() {
+		x.believe()
+	}
+}
+
+// believe takes the word of a trusted proxy about who the client is.
+func (x *exchange) believe() {
+	origin, scheme := rule.ClientAddress(x.remote, x.req.Fields, x.listener.Trusted)
+	if origin != x.remote {
+		x.origin, x.address = origin, origin.String()
+	}
+	if scheme != "" {
+		x.proto = scheme
+	}
 }
 
 // reset forgets everything but the memory, so that nothing of one client's reaches another.
 func (x *exchange) reset() {
 	x.engine, x.front, x.listener, x.table, x.client, x.link, x.req = nil, nil, nil, nil, nil, nil, nil
 	x.res.Reset()
-	x.id, x.address, x.route, x.server = "", "", nil, nil
+	x.id, x.address, x.peer, x.route, x.server, x.rules, x.limits, x.expiry = "", "", "", nil, nil, nil, nil, nil
+	x.vars = rule.Vars{Scratch: x.vars.Scratch[:0]}
+	x.packing.reset()
 	clear(x.tried)
 	clear(x.fields)
-	x.tried, x.fields, x.line = x.tried[:0], x.fields[:0], x.line[:0]
+	x.tried, x.fields, x.line, x.target = x.tried[:0], x.fields[:0], x.line[:0], x.target[:0]
 	x.moves, x.status, x.bytes, x.infos, x.abort, x.secure = 0, 0, 0, 0, false, false
 	x.socket = handshake{}
 	x.send.reset()

@@ -31,6 +31,7 @@ var (
 	errFault      = errors.New("the request's content did not come")
 	errEarly      = errors.New("the server closed the connection in the middle of an answer")
 	errTrailers   = errors.New("the answer's trailers are too large")
+	errTooMuch    = errors.New("the request's content is larger than the route takes")
 	errSwitched   = errors.New("the server changed to a protocol that was not asked for")
 )
 
@@ -45,10 +46,14 @@ func (x *exchange) forward() {
 			// The document changed while the request waited for a server.
 			x.moves++
 			x.table = x.engine.table.Load()
-			if x.find(); x.route == nil || x.route.service == nil {
+			if x.find(); !x.admit() {
+				return
+			}
+			if x.route == nil || x.route.service == nil {
 				x.answerSelf()
 				return
 			}
+			x.openContent()
 			cookie = x.stickyCookie()
 			continue
 		}
@@ -82,11 +87,14 @@ func (x *exchange) try(server *upstream.Server, cookie string) error {
 	defer server.Release()
 	x.server = server
 	p := x.engine.poolOf(server)
+	if x.route.protocol == upstream.H2 || x.route.protocol == upstream.H2C {
+		return x.try2(p, cookie)
+	}
 	for {
 		s := p.get(!x.repeatable(), x.now)
 		if s == nil {
 			var err error
-			if s, err = p.dial(x.front.life, x.timeouts().Connect); err != nil {
+			if s, err = p.dial(x.front.life, x.limits.connect); err != nil {
 				return err
 			}
 		}
@@ -108,9 +116,6 @@ func (x *exchange) repeatable() bool {
 	}
 	return false
 }
-
-// timeouts bound this exchange.
-func (x *exchange) timeouts() *Timeouts { return &x.engine.opts.Timeouts }
 
 // converse sends the request over a connection, and passes the answer on. It takes care of the connection. The error is nil if the
 // client's answer has begun, whatever became of it.
@@ -147,7 +152,7 @@ func (x *exchange) talk(s *serverConn, cookie string) (keep bool, err error) {
 // ask sends the request, and the first of its content. Where that is all, the first bytes of the answer are there when it returns.
 func (x *exchange) ask(s *serverConn) error {
 	wire := x.send.wire
-	s.writeBy.write(s.tcp, x.now, x.timeouts().Body)
+	s.writeBy.write(s.tcp, x.now, x.limits.content)
 	whole := x.send.content != streamContent
 	if whole || x.req.Expect {
 		x.awaitAnswer(s)
@@ -211,7 +216,7 @@ func (x *exchange) awaitAnswer(s *serverConn) {
 		s.tcp.SetReadDeadline(time.Now().Add(continueWait))
 		return
 	}
-	s.readBy.read(s.tcp, x.now, x.timeouts().Answer)
+	s.readBy.read(s.tcp, x.now, x.limits.firstByte)
 }
 
 // continues tells whether a failed read was just the time that a server is given to ask for the content. The client is then asked in its
@@ -273,6 +278,10 @@ func (x *exchange) fail(err error) {
 		x.failContent(fault)
 		return
 	}
+	if x.link.isLate() {
+		x.page(504, "the request took too long")
+		return
+	}
 	if x.link.isGone() {
 		x.status, x.abort = statusClientGone, true
 		return
@@ -305,6 +314,8 @@ func (x *exchange) fail(err error) {
 func (x *exchange) failContent(fault error) {
 	var wrong *h1.Error
 	switch {
+	case errors.Is(fault, errTooMuch):
+		x.refuse(413, "the request's content is too large")
 	case isTimeout(fault):
 		x.refuse(408, "the request's content did not come in time")
 	case errors.As(fault, &wrong):

@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tripod/proxy/web/rule"
 )
 
 const (
@@ -28,6 +31,10 @@ type Listener struct {
 	RedirectHTTPS bool
 	// H2C takes HTTP/2 with prior knowledge from connections without TLS (RFC 9113 §3.3).
 	H2C bool
+	// ProxyProtocol are the networks whose connections begin with a PROXY header.
+	ProxyProtocol rule.Networks
+	// Trusted are the networks whose word about the client's address is taken.
+	Trusted rule.Networks
 }
 
 // Front is the engine's side of one listening socket.
@@ -68,7 +75,8 @@ func (f *Front) Set(l *Listener) { f.listener.Store(l) }
 // ServeConn takes over a connection, a *net.TCPConn or a *tls.Conn before its handshake. It does not wait
 // for it to end.
 func (f *Front) ServeConn(conn net.Conn) {
-	c := &client1{front: f, conn: conn, address: clientIP(conn.RemoteAddr())}
+	c := &client1{front: f, conn: conn}
+	c.setAddress(remoteOf(conn))
 	if t, ok := conn.(*tls.Conn); ok {
 		c.secure = true
 		c.tcp, _ = t.NetConn().(*net.TCPConn)
@@ -181,10 +189,32 @@ func (c *client1) kill() {
 	c.tcp.Close() // not through TLS, which may wait for a write
 }
 
-// clientIP is an address without port and zone.
-func clientIP(a net.Addr) string {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap().WithZone("").String()
+// setAddress says who the client is.
+func (c *client1) setAddress(a netip.Addr) {
+	c.remote = a.Unmap().WithZone("")
+	c.address = c.remote.String()
+}
+
+// remoteOf is the other side's address.
+func remoteOf(c net.Conn) netip.Addr {
+	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr()
 	}
-	return a.String()
+	return netip.Addr{}
+}
+
+// introduce reads the PROXY header of a connection from a proxy that sends one.
+func (c *client1) introduce() bool {
+	if !c.front.listener.Load().ProxyProtocol.Contains(c.remote) {
+		return true
+	}
+	h, err := rule.ReadProxyHeader(c.tcp)
+	if err != nil {
+		c.front.engine.debug("no PROXY header", c.address, err)
+		return false
+	}
+	if h.Source.IsValid() {
+		c.setAddress(h.Source.Addr())
+	}
+	return true
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"tripod/proxy/web/message"
+	"tripod/proxy/web/rule"
 )
 
 // page answers with a short text of our own. It tells nothing about what is behind us.
@@ -26,13 +27,17 @@ func (x *exchange) refuse(status int, text string) {
 	x.page(status, text)
 }
 
-// text writes a whole answer of our own, with the fields that x.fields has already.
+// text answers with content of our own, or with what the rules have in its place, and with the fields that x.fields has already.
 func (x *exchange) text(status int, text []byte) {
+	kind := "text/plain; charset=utf-8"
+	if p := x.rules.ErrorPage(status); p != nil {
+		kind, text = p.ContentType, append(x.line[:0], p.Body...)
+		x.line = text
+	}
 	fields := append(x.fields,
-		message.Field{Name: "Content-Type", Value: "text/plain; charset=utf-8", Kind: message.ContentType},
+		message.Field{Name: "Content-Type", Value: kind, Kind: message.ContentType},
 		message.Field{Name: "X-Content-Type-Options", Value: "nosniff"},
-		message.Field{Name: "Cache-Control", Value: "no-store", Kind: message.CacheControl},
-		message.Field{Name: "X-Request-Id", Value: x.id})
+		message.Field{Name: "Cache-Control", Value: "no-store", Kind: message.CacheControl})
 	if node := x.engine.opts.Node; node != "" {
 		fields = append(fields, message.Field{Name: "X-Tripod-Node", Value: node})
 	}
@@ -42,13 +47,28 @@ func (x *exchange) text(status int, text []byte) {
 	case 503:
 		fields = append(fields, message.Field{Name: "Retry-After", Value: "2"})
 	}
-	x.fields = fields
+	x.reply(status, fields, text)
+}
+
+// answerFixed answers with what the route says.
+func (x *exchange) answerFixed(a *rule.Answer) {
+	fields := x.fields[:0]
+	if a.ContentType != "" {
+		fields = append(fields, message.Field{Name: "Content-Type", Value: a.ContentType, Kind: message.ContentType})
+	}
+	x.line = append(x.line[:0], a.Body...)
+	x.reply(a.Status, fields, x.line)
+}
+
+// reply writes a whole answer.
+func (x *exchange) reply(status int, fields []message.Field, text []byte) {
+	x.fields = x.ownFields(fields)
 	if x.front.leaving.Load() || x.send.unfinished() || x.send.content == noContent && x.req.Length != 0 {
 		x.client.last() // the rest of the request is not waited for
 	}
 	x.status = status
 	content := message.HasContent(x.req.Method, status)
-	err := x.client.respond(status, fields, int64(len(text)), content)
+	err := x.client.respond(status, x.fields, int64(len(text)), content)
 	if err == nil && content {
 		x.bytes = int64(len(text))
 		err = x.client.write(text)
@@ -68,14 +88,14 @@ func (x *exchange) redirectHTTPS() {
 		x.page(400, "the Host is not valid")
 		return
 	}
-	x.redirect("https://" + host + x.table.httpsPort + x.req.Target)
+	x.redirect(308, "https://"+host+x.table.httpsPort+x.req.Target)
 }
 
-// redirect sends the client elsewhere, for good and with the same method (RFC 9110 §15.4.9).
-func (x *exchange) redirect(to string) {
+// redirect sends the client elsewhere (RFC 9110 §15.4).
+func (x *exchange) redirect(status int, to string) {
 	to = ascii(to)
 	x.fields = append(x.fields[:0], message.Field{Name: "Location", Value: to, Kind: message.Location})
-	x.text(308, []byte("Permanent Redirect: "+to+"\n"))
+	x.text(status, []byte(message.StatusText(status)+": "+to+"\n"))
 }
 
 // ascii percent-encodes the bytes that may not stand in a URI but that clients send (RFC 3986 §2).

@@ -25,6 +25,9 @@ func (c *client1) waiting(yes bool) {
 	c.state.Store(state)
 }
 
+// limit implements client.
+func (c *client1) limit(l *limits) { c.limits = l }
+
 // last implements client.
 func (c *client1) last() { c.close = true }
 
@@ -127,7 +130,7 @@ func (c *client1) writeBehind(p []byte) error {
 
 // limitWrite gives up on a client that does not take its answer.
 func (c *client1) limitWrite() {
-	c.writeBy.write(c.conn, time.Now(), c.front.engine.opts.Timeouts.Stall)
+	c.writeBy.write(c.conn, time.Now(), c.limits.stall)
 }
 
 // flush implements client.
@@ -168,7 +171,7 @@ func (c *client1) splice(from *net.TCPConn, n int64) (int64, bool, error) {
 	if err := c.flush(); err != nil {
 		return 0, true, &clientError{err}
 	}
-	done, err := carry(c.tcp, from, n, e.opts.Timeouts.Stall)
+	done, err := carry(c.tcp, from, n, c.limits.stall)
 	c.writeBy.forget()
 	return done, true, err
 }

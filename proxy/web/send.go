@@ -16,8 +16,11 @@ const inHand = 8 << 10
 // while the answer comes.
 type sending struct {
 	wire    []byte          // the head, and the content if that was in hand
+	body    []byte          // the content, if that was in hand
+	taken   bool            // it was
 	fields  []message.Field // of the request as the server gets it
 	content contentState
+	most    int64 // bytes of content that the route takes; 0 is no limit
 
 	// What follows is for content that streams. It is carried by a goroutine of its own, so that an answer may begin, or come whole, before
 	// the request has ended.
@@ -43,14 +46,14 @@ const (
 
 func (s *sending) reset() {
 	clear(s.fields)
-	s.wire, s.fields = s.wire[:0], s.fields[:0]
-	s.content, s.started, s.chunked, s.limit, s.done = noContent, false, false, 0, nil
+	s.wire, s.body, s.fields, s.taken = s.wire[:0], s.body[:0], s.fields[:0], false
+	s.content, s.most, s.started, s.chunked, s.limit, s.done = noContent, 0, false, false, 0, nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.server, s.answered, s.ended, s.fault = nil, false, false, nil
 }
 
-// open decides how the content travels, and completes the head with its framing.
+// openContent decides how the content travels, and makes the head with its framing.
 func (x *exchange) openContent() {
 	s := &x.send
 	s.fields = s.fields[:0]
@@ -75,10 +78,12 @@ func (x *exchange) openContent() {
 		s.wire = append(s.wire, "Expect: 100-continue\r\n"...)
 	}
 	s.wire = append(s.wire, "\r\n"...)
-	if s.content == streamContent && !s.chunked {
-		if wire, ok := x.client.whole(s.wire, inHand); ok {
-			s.wire, s.content = wire, wholeContent
-		}
+	if s.content == streamContent && !s.chunked && !s.taken {
+		s.body, s.taken = x.client.whole(s.body[:0], inHand)
+	}
+	if s.taken {
+		s.content = wholeContent
+		s.wire = append(s.wire, s.body...)
 	}
 }
 
@@ -94,7 +99,7 @@ func (x *exchange) startSending(s *serverConn) {
 		return
 	}
 	send.started, send.done = true, make(chan struct{})
-	send.server, send.limit = s, x.timeouts().Answer
+	send.server, send.limit = s, x.limits.firstByte
 	s.readBy.forget()
 	s.tcp.SetReadDeadline(time.Time{})
 	go x.carryContent()
@@ -106,10 +111,15 @@ func (x *exchange) carryContent() {
 	defer close(send.done)
 	s := send.server
 	var head []byte
+	var sent int64
 	for {
 		p, err := x.client.content()
-		s.writeBy.write(s.tcp, time.Now(), x.timeouts().Body)
+		s.writeBy.write(s.tcp, time.Now(), x.limits.content)
 		if len(p) > 0 {
+			if sent += int64(len(p)); send.most > 0 && sent > send.most {
+				send.fail(errTooMuch)
+				return
+			}
 			if werr := send.part(s, &head, p); werr != nil {
 				return // the server takes no more; its answer, if there is one, says why
 			}

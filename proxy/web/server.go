@@ -41,6 +41,7 @@ type serverPool struct {
 	idle  []*serverConn
 	gone  bool // the server has left the document
 	timer *time.Timer
+	h2    *transport2 // nil unless the server speaks HTTP/2
 }
 
 // poolOf returns the connections to a server.
@@ -127,6 +128,9 @@ func (p *serverPool) Close() error {
 		s.tcp.Close()
 	}
 	p.idle = nil
+	if p.h2 != nil {
+		p.h2.CloseIdleConnections()
+	}
 	if p.timer != nil {
 		p.timer.Stop()
 		p.timer = nil

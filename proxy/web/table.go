@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"tripod/proxy/upstream"
+	"tripod/proxy/web/rule"
 )
 
 // Route leads requests to Service, or to the URL Redirect if Service is nil.
@@ -14,6 +15,12 @@ type Route struct {
 	Path     string // this path and everything below it; empty is "/"
 	Service  *upstream.Service
 	Redirect string
+	// Rules are what else is done; nil for nothing.
+	Rules *rule.Rules
+	// Protocol is what the service's servers speak.
+	Protocol upstream.Protocol
+	// ServerTLS is for connections to servers that speak h2.
+	ServerTLS *upstream.TLSConfig
 }
 
 // Rules are what a Table is made from.
@@ -21,8 +28,8 @@ type Rules struct {
 	Routes []Route
 	// HTTPSPort is where redirect_https leads; empty or "443" is left out of the URL.
 	HTTPSPort string
-	// AccessLog writes a line for each request.
-	AccessLog bool
+	// AccessLog is of how many requests one is logged: 1 for all, 0 for none.
+	AccessLog int
 }
 
 // Table is the immutable answer to "who answers this request?" for one document. A host's routes are found
@@ -34,7 +41,7 @@ type Table struct {
 	wildcard  map[string]*paths // by what follows "*."
 	any       *paths
 	httpsPort string // with its colon; empty for 443
-	accessLog bool
+	accessLog int
 	stats     map[string]*serviceStats // by service name; "" is what no service answered
 }
 
@@ -49,10 +56,14 @@ type route struct {
 	stats    *serviceStats
 	redirect string
 	keepURI  bool // the redirect keeps the request's path and query
+	rules    *rule.Rules
+	limits   *limits // nil for the engine's
+	protocol upstream.Protocol
+	tls      *upstream.TLSConfig
 }
 
-// newTable builds the table of r. Figures of services that former has are kept.
-func newTable(r Rules, former *Table) (*Table, error) {
+// newTable builds the table of r. Figures of services that former has are kept; timeouts are those of routes that name none.
+func newTable(r Rules, former *Table, timeouts Timeouts) (*Table, error) {
 	t := &Table{
 		exact:     make(map[string]*paths, len(r.Routes)),
 		wildcard:  make(map[string]*paths),
@@ -64,10 +75,13 @@ func newTable(r Rules, former *Table) (*Table, error) {
 	}
 	t.keepStats("", former)
 	for i, c := range r.Routes {
-		rt := &route{service: c.Service, redirect: c.Redirect}
+		rt := &route{service: c.Service, redirect: c.Redirect, rules: c.Rules, protocol: c.Protocol, tls: c.ServerTLS}
+		rt.limits = limitsOf(c.Rules, timeouts)
 		switch {
 		case c.Service != nil:
 			rt.stats = t.keepStats(c.Service.Name(), former)
+		case c.Redirect == "":
+			rt.stats = t.stats[""]
 		default:
 			u, err := url.Parse(c.Redirect)
 			if err != nil {

@@ -17,7 +17,7 @@ func tableOf(t testing.TB, routes ...string) *Table {
 		host, p, _ := strings.Cut(s, " ")
 		r.Routes = append(r.Routes, Route{Host: host, Path: p, Redirect: "http://to.test/" + s})
 	}
-	table, err := newTable(r, nil)
+	table, err := newTable(r, nil, Timeouts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestDuplicateRoutes(t *testing.T) {
 		{{Host: "*.a", Path: "/x"}, {Host: "*.A", Path: "/x"}},
 		{{}, {Path: "/"}},
 	} {
-		if _, err := newTable(Rules{Routes: r}, nil); err == nil {
+		if _, err := newTable(Rules{Routes: r}, nil, Timeouts{}); err == nil {
 			t.Errorf("%v: no error", r)
 		}
 	}

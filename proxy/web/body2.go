@@ -1,0 +1,117 @@
+package web
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"tripod/proxy/web/message"
+)
+
+// body2 is the client's content on its way to a server over HTTP/2. The library reads it in a goroutine of its own, which may go on for a while after the
+// answer has come.
+type body2 struct {
+	of   *conversation2
+	rest []byte
+	sent int64
+
+	mu      sync.Mutex // held while reading
+	state   sync.Mutex // guards what follows
+	eof     bool
+	over    bool
+	fault   error
+	request *http.Request
+}
+
+var _ io.ReadCloser = (*body2)(nil)
+
+func newBody2(c *conversation2) *body2 { return &body2{of: c} }
+
+// announce says which trailers may follow; their values are filled in at the end.
+func (b *body2) announce(r *http.Request, header http.Header) {
+	b.request = r
+	for _, list := range header["Trailer"] {
+		for name, rest, ok := message.NextToken(list); ok; name, rest, ok = message.NextToken(rest) {
+			if !message.MayTrail(message.Field{Name: name, Kind: message.KindOf(name)}) {
+				continue
+			}
+			if r.Trailer == nil {
+				r.Trailer = http.Header{}
+			}
+			r.Trailer[http.CanonicalHeaderKey(name)] = nil
+		}
+	}
+	delete(header, "Trailer") // the library says it itself
+}
+
+// Read implements io.Reader.
+func (b *body2) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.isOver() {
+		return 0, errGone
+	}
+	if len(b.rest) == 0 {
+		part, err := b.of.x.client.content()
+		if err != nil {
+			return 0, b.end(err)
+		}
+		if b.sent += int64(len(part)); b.of.x.send.most > 0 && b.sent > b.of.x.send.most {
+			return 0, b.end(errTooMuch)
+		}
+		b.rest = part
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// end notes how the content ended.
+func (b *body2) end(err error) error {
+	b.state.Lock()
+	defer b.state.Unlock()
+	if err != io.EOF {
+		b.fault = err
+		return err
+	}
+	b.eof = true
+	for _, f := range trailing(b.of.x.client.trailers()) {
+		if _, announced := b.request.Trailer[http.CanonicalHeaderKey(f.Name)]; announced {
+			name := http.CanonicalHeaderKey(strings.Clone(f.Name))
+			b.request.Trailer[name] = append(b.request.Trailer[name], strings.Clone(f.Value))
+		}
+	}
+	b.of.ended()
+	return io.EOF
+}
+
+// Close implements io.Closer. The content belongs to the client's connection.
+func (b *body2) Close() error { return nil }
+
+func (b *body2) isOver() bool {
+	b.state.Lock()
+	defer b.state.Unlock()
+	return b.over
+}
+
+// stop returns when nobody reads the client any more.
+func (b *body2) stop() {
+	b.state.Lock()
+	b.over = true
+	b.state.Unlock()
+	b.mu.Lock() // a read that is under way has been interrupted
+	b.mu.Unlock()
+}
+
+func (b *body2) finished() bool {
+	b.state.Lock()
+	defer b.state.Unlock()
+	return b.eof
+}
+
+func (b *body2) wrong() error {
+	b.state.Lock()
+	defer b.state.Unlock()
+	return b.fault
+}
