@@ -50,5 +50,6 @@ func (s *stage) findPeak(ctx context.Context) error {
 	h1 := loadRows()[0]
 	one, err := s.measure(ctx, &h1, s.peers[i])
 	s.peak = one.rate
+	s.others.share = nil // of another row
 	return err
 }

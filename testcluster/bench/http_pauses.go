@@ -49,10 +49,17 @@ func (s *stage) pausesOf(ctx context.Context, nodes int) error {
 	if err != nil {
 		return err
 	}
+	if err := s.others.begin(); err != nil {
+		return err
+	}
 	rate, err := s.loadAll(ctx)
+	if err == nil {
+		err = s.others.end()
+	}
 	if err != nil {
 		return err
 	}
+	fmt.Fprint(s.out, s.others.warning("gc"))
 	after, err := readVitals(s.peers)
 	if err != nil {
 		return err

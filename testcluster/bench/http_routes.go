@@ -47,6 +47,7 @@ func (s *stage) routes(ctx context.Context) error {
 		}
 		ofFew, ofMany = append(ofFew, one), append(ofMany, other)
 	}
+	fmt.Fprint(s.out, s.others.warning("routes"))
 	s.table.routes(middle(ofFew), middle(ofMany))
 	return nil
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -102,6 +103,7 @@ func (s *stage) inTurn(ctx context.Context, r *row, peers []*peer.Peer) ([]sampl
 	for _, of := range rounds {
 		medians = append(medians, middle(of))
 	}
+	fmt.Fprint(s.out, s.others.warning(r.name))
 	return medians, s.endProfile(ctx)
 }
 
@@ -119,13 +121,14 @@ func (s *stage) measure(ctx context.Context, r *row, p *peer.Peer) (sample, erro
 	var spent []time.Duration
 	var failed error
 	plan.Mark = func() {
+		var watched, profiled error
 		if len(spent) == 0 {
-			failed = s.beginProfile(p)
+			watched, profiled = s.others.begin(), s.beginProfile(p)
+		} else {
+			watched = s.others.end()
 		}
 		cpu, err := p.CPU()
-		if err != nil {
-			failed = err
-		}
+		failed = errors.Join(failed, watched, profiled, err)
 		spent = append(spent, cpu)
 	}
 	result, err := r.drive(ctx, plan)

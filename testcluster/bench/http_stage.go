@@ -24,6 +24,7 @@ type stage struct {
 	origins []*peer.Peer
 	peers   []*peer.Peer // those that run now, tripod first
 	table   table
+	others  others
 	peak    float64 // of HAProxy in the row h1, requests a second; zero until it is known
 }
 

@@ -3,12 +3,31 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"tripod/testcluster/bench/peer"
 )
+
+func TestMain(m *testing.M) {
+	if r := os.Getenv(roleVariable); r != "" {
+		os.Exit(role(r).play(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// All roles, and tripod alone, so that it needs nothing that may not be installed. What it measures means nothing.
+func TestProxies(t *testing.T) {
+	var out strings.Builder
+	if err := proxies(t.Context(), []string{"-rounds", "1", "-for", "100ms", "-row", "h1,tls,h2,1m,handshake", "-peers", ""}, &out); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if n := strings.Count(out.String(), noPeer); n != 5 {
+		t.Errorf("%d rows, want 5:\n%s", n, out.String())
+	}
+}
 
 func TestMiddleOfRounds(t *testing.T) {
 	rounds := []sample{{rate: 3, cpu: 30}, {rate: 1, cpu: 50}, {rate: 2, cpu: 10}}

@@ -127,11 +127,12 @@ func (r *run) pass(ctx context.Context) {
 	if !wait(ctx, r.For) {
 		return
 	}
-	r.phase.Store(over)
 	r.mark()
+	took := time.Since(began)
+	r.phase.Store(over)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.result.Took = time.Since(began)
+	r.result.Took = took
 }
 
 func (r *run) mark() {

@@ -45,7 +45,7 @@ https://:%[3]s {
 	import proxy
 }
 `, address, plainPort, securePort, strings.Join(s.Origins, " "), s.CertFile, s.KeyFile))
-	cmd := exec.Command("caddy", "run", "--adapter", "caddyfile", "--config", file)
+	cmd := exec.Command(executable("caddy"), "run", "--adapter", "caddyfile", "--config", file)
 	cmd.Env = append(os.Environ(), "HOME="+folder, "XDG_DATA_HOME="+folder, "XDG_CONFIG_HOME="+folder)
 	return cmd, err
 }}

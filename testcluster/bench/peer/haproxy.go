@@ -44,5 +44,5 @@ backend origins
   http-reuse always
 %[5]s`, address, plainPort, securePort, s.BothFile, &servers))
 	// In the foreground, one process with two threads.
-	return exec.Command("haproxy", "-db", "-q", "-f", file, "-C", filepath.Clean(folder)), err
+	return exec.Command(executable("haproxy"), "-db", "-q", "-f", file, "-C", filepath.Clean(folder)), err
 }}

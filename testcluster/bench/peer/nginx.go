@@ -63,7 +63,7 @@ http {
   }
 }
 `, folder, address, plainPort, securePort, &servers, user(), files(), s.CertFile, s.KeyFile))
-	return exec.Command("nginx", "-p", folder, "-c", file, "-e", "stderr"), err
+	return exec.Command(executable("nginx"), "-p", folder, "-c", file, "-e", "stderr"), err
 }}
 
 // user lets the workers of root's nginx stay with root: they need nothing of it, but the folder is private.

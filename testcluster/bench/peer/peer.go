@@ -78,12 +78,22 @@ func find(name string) (*program, error) {
 		if p.name != name {
 			continue
 		}
-		if _, err := exec.LookPath(name); err != nil {
+		if executable(name) == "" {
 			return nil, &MissingError{Name: name, Package: name}
 		}
 		return p, nil
 	}
 	return nil, fmt.Errorf("no proxy %q: have haproxy, nginx, caddy", name)
+}
+
+// executable finds a program, also where root has its own, which others may run too; empty is nowhere.
+func executable(name string) string {
+	for _, folder := range []string{"", "/usr/local/sbin", "/usr/sbin"} {
+		if path, err := exec.LookPath(filepath.Join(folder, name)); err == nil {
+			return path
+		}
+	}
+	return ""
 }
 
 // Start starts one of HAProxy, nginx and Caddy by its name, haproxy, nginx or caddy, which is also that of its Debian

@@ -25,6 +25,37 @@ func cpu(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// Own is the processor time that this process has taken, with all that descend from it.
+func Own() (time.Duration, error) { return sum(os.Getpid(), cpu) }
+
+// Busy is the processor time that all processes of the machine have taken, and what the machine's host has withheld,
+// to the tick of 10 ms.
+func Busy() (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	return parseBusy(stat)
+}
+
+// parseBusy reads the first line of proc_stat(5). Interrupts are left out: they are nobody's.
+func parseBusy(stat []byte) (time.Duration, error) {
+	line, _, _ := bytes.Cut(stat, []byte("\n"))
+	fields := bytes.Fields(line)
+	if len(fields) < 9 || string(fields[0]) != "cpu" {
+		return 0, fmt.Errorf("not what proc_stat(5) says: %q", line)
+	}
+	var ticks int64
+	for _, f := range [][]byte{fields[1], fields[2], fields[3], fields[8]} { // user, nice, system, steal
+		n, err := strconv.ParseInt(string(f), 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/stat: %w", err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
+}
+
 // resident is the memory of a process that is in RAM.
 func resident(pid int) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

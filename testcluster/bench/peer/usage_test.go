@@ -39,6 +39,15 @@ func TestParseResident(t *testing.T) {
 	}
 }
 
+func TestParseBusy(t *testing.T) {
+	if d, err := parseBusy([]byte("cpu  100 20 3 9999 8888 777 666 5 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n")); d != 1280*time.Millisecond || err != nil {
+		t.Errorf("%s, %v", d, err)
+	}
+	if _, err := parseBusy([]byte("intr 1 2\n")); err == nil {
+		t.Error("no error without a line of cpu")
+	}
+}
+
 // The processor time of this process is that of its threads, and goes on while it works.
 func TestUsageOfThisProcess(t *testing.T) {
 	before, err := cpu(os.Getpid())
