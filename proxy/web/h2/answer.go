@@ -84,6 +84,15 @@ func (s *Stream) Flush() error {
 // Write sends a part of the content, and with end the last one. It returns when all of it is on its way: p may be used again then. It waits
 // for the client to open its windows, WriteTimeout at the longest, and takes turns with the connection's other streams.
 func (s *Stream) Write(p []byte, end bool) error {
+	return s.write(p, end, true)
+}
+
+// Append is Write for when more follows at once: what it has sent may stay with us until the next Write, Flush or End.
+func (s *Stream) Append(p []byte) error {
+	return s.write(p, false, false)
+}
+
+func (s *Stream) write(p []byte, end, flush bool) error {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,14 +111,16 @@ func (s *Stream) Write(p []byte, end bool) error {
 		}
 	}
 	c.pass()
-	c.flush()
+	if flush {
+		c.flush()
+	}
 	return s.gone()
 }
 
 // appendData appends a DATA frame with as much of p as the windows let, and returns how much that was.
 func (s *Stream) appendData(p []byte, end bool) int {
 	c := s.c
-	n := min(len(p), c.peerFrame)
+	n := min(len(p), c.dataFrame)
 	if w := min(s.sendWindow, c.sendWindow); int64(n) > w {
 		n = int(w)
 		c.frames.earn(n / octetsPerUnit)
@@ -269,6 +280,7 @@ func (s *Stream) appendHead(status int, fields []message.Field, end bool) {
 		setLength(b[from:], n)
 	}
 	c.out.b = b
+	c.pass()
 }
 
 // split makes several frames of a HEADERS frame at from that is too long (RFC 9113 §4.3).

@@ -25,6 +25,7 @@ const (
 // Conn is a connection from a client.
 type Conn struct {
 	nc      net.Conn
+	secure  bool // nc is TLS
 	handler Handler
 	o       *Options
 	wg      sync.WaitGroup // workers, and the output's drain
@@ -68,7 +69,7 @@ type Conn struct {
 
 	enc        *encoder // nil while nothing was answered
 	peerWindow int64    // what a stream may send at first
-	peerFrame  int      // the client's SETTINGS_MAX_FRAME_SIZE, at most what we send
+	dataFrame  int      // the client's SETTINGS_MAX_FRAME_SIZE, at most what we send
 	sendWindow int64
 	recvWindow int64 // what the client may send
 	recvMost   int64 // and what it may after we gave back all
@@ -103,11 +104,11 @@ func NewConn(c net.Conn, preread []byte, h Handler, o *Options) *Conn {
 		heard: now, idle: now,
 		frames:     newBudget(frameBudget, frameRefill, now),
 		resets:     newBudget(max(200, 2*int(o.MaxStreams)), resetRefill, now),
-		peerWindow: firstWindow, peerFrame: maxFrame,
+		peerWindow: firstWindow, dataFrame: maxFrame,
 		sendWindow: firstWindow, recvWindow: connWindow, recvMost: connWindow,
 	}
-	if o.TLS {
-		conn.peerFrame = recordFrame
+	if _, ok := c.(*tls.Conn); ok || o.TLS {
+		conn.secure, conn.dataFrame = true, recordFrame
 	}
 	conn.dec.max = tableSize
 	conn.head.max = o.MaxHead
@@ -129,7 +130,8 @@ func (c *Conn) Serve() error {
 	err := c.read()
 	c.finish(err)
 	c.wg.Wait()
-	c.in = nil // it may have been left in any state
+	c.r, c.w = 0, 0
+	c.releaseInput()
 	c.mu.Lock()
 	err = c.err // if writing failed, that is why reading did
 	c.mu.Unlock()

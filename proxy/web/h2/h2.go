@@ -62,7 +62,8 @@ type Options struct {
 	WriteTimeout time.Duration
 	// Log is told about connections that end in an error, at debug level, and about handlers that panic; nil discards.
 	Log *slog.Logger
-	// TLS says that connections are TLS, whose records then hold a DATA frame each.
+	// TLS says that connections are TLS, whose records then hold a DATA frame each. A *tls.Conn is known without it. Its Config should
+	// have DynamicRecordSizingDisabled, or a connection's first megabyte goes out in small records with a system call each.
 	TLS bool
 
 	once    sync.Once

@@ -125,12 +125,12 @@ func (c *Conn) writeOnce() bool {
 func (c *Conn) write(b []byte) error {
 	for len(b) > 0 {
 		piece := b
-		if c.o.TLS && len(piece) > writePiece {
+		if c.secure && len(piece) > writePiece {
 			piece = piece[:writePiece]
 		}
 		n, err := c.nc.Write(piece)
 		b = b[n:]
-		if err != nil && (c.o.TLS || n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
+		if err != nil && (c.secure || n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
 			return err
 		}
 		if len(b) > 0 {

@@ -141,3 +141,58 @@ func TestManySmall(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// Clients that go away in the midst of everything disturb nobody else.
+func TestChaos(t *testing.T) {
+	s := serve(t, nil, func(s *h2.Stream) {
+		s.Watch(&watched{})
+		echo(s)
+		if s.ID()%4 == 1 {
+			s.Watch(nil)
+		}
+	})
+	body := bytes.Repeat([]byte("chaos"), 60000)
+	var wg sync.WaitGroup
+	for n := range 4 {
+		c, url := client(t, s, nil)
+		for i := range 10 {
+			wg.Go(func() {
+				for k := range 12 {
+					ctx, cancel := context.WithCancel(t.Context())
+					r, err := http.NewRequestWithContext(ctx, "POST", url, io.MultiReader(bytes.NewReader(body[:len(body)/(k+1)])))
+					if err != nil {
+						t.Error(err)
+					}
+					res, err := c.Do(r)
+					switch {
+					case err != nil:
+						t.Error(err)
+					case (n+i+k)%3 == 0:
+						_, _ = io.CopyN(io.Discard, res.Body, int64(k*1000))
+						cancel()
+					default:
+						got, err := io.ReadAll(res.Body)
+						if err != nil || len(got) != len(body)/(k+1) {
+							t.Errorf("got %d octets, error %v", len(got), err)
+						}
+					}
+					if err == nil {
+						_ = res.Body.Close()
+					}
+					cancel()
+				}
+			})
+		}
+	}
+	wg.Wait()
+	wait(t, "the handlers", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, c := range s.conns {
+			if c.Streams() > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
