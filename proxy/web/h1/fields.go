@@ -158,9 +158,24 @@ func (s *section) add(name, value string) error {
 		s.expects++
 		s.expect = value
 		return nil
+	case message.Other:
+		if disguised(name) {
+			return bad("a name that is Content-Length or Transfer-Encoding to programs that cannot tell underscores from hyphens", "RFC 3875 §4.1.18")
+		}
 	}
 	s.fields = append(s.fields, message.Field{Name: name, Value: value, Kind: kind})
 	return nil
+}
+
+// disguised tells whether a name frames the message for programs that get fields as CGI variables.
+func disguised(name string) bool {
+	switch len(name) {
+	case len("content_length"):
+		return message.EqualFold(name, "content_length")
+	case len("transfer_encoding"):
+		return message.EqualFold(name, "transfer_encoding")
+	}
+	return false
 }
 
 // connection takes in the tokens of Connection; false if there are too many, since a field whose name were not looked at would be

@@ -11,6 +11,7 @@
 //   - white space before the colon of a field, or before a field's name, which is a folded line (§5.1, §5.2)
 //   - names that are no tokens, values with control characters (RFC 9110 §5.1, §5.5)
 //   - Content-Length together with Transfer-Encoding, twice, as a list, signed, or beyond 63 bits (§6.3)
+//   - Content_Length and Transfer_Encoding, which are those two to some (RFC 3875 §4.1.18)
 //   - any Transfer-Encoding other than the one word "chunked", once, and in HTTP/1.0 that one too (§6.1)
 //   - a request without exactly one Host, with a Host that is no authority, or that is not the target's (§3.2)
 //   - bytes in a target that no URI has; a fragment; in the path also a percent sign without two digits, and %00 (RFC 3986 §2)

@@ -201,6 +201,9 @@ var refusedRequests = []refusal{
 	{"RFC 9110 §6.5.1", host + "Trailer: Transfer-Encoding\r\n\r\n", 400, "a Trailer that announces framing"},
 	{"RFC 9110 §6.5.1", host + "Trailer: trailer\r\n\r\n", 400, "a Trailer that announces framing"},
 
+	{"RFC 3875 §4.1.18", host + "content_LENGTH: 5\r\n\r\n", 400, "a name that is Content-Length or Transfer-Encoding to programs that cannot tell underscores from hyphens"},
+	{"RFC 3875 §4.1.18", host + "Transfer_Encoding: x\r\n\r\n", 400, "a name that is Content-Length or Transfer-Encoding to programs that cannot tell underscores from hyphens"},
+
 	// Expectations.
 	{"RFC 9110 §10.1.1", host + "Expect: 200-ok\r\nContent-Length: 1\r\n\r\n", 417, "an expectation other than 100-continue"},
 	{"RFC 9110 §10.1.1", host + "Expect:\r\nContent-Length: 1\r\n\r\n", 417, "an expectation other than 100-continue"},
