@@ -139,9 +139,6 @@ func (c *Conn) Serve() error {
 	if errors.As(err, &ended) && (ended.err == nil || errors.Is(ended.err, io.EOF) || errors.Is(ended.err, net.ErrClosed)) {
 		return nil
 	}
-	if err != nil {
-		c.o.Log.Debug("h2 connection ended", "client", c.nc.RemoteAddr(), "error", err)
-	}
 	return err
 }
 

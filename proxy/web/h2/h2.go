@@ -60,7 +60,7 @@ type Options struct {
 	// WriteTimeout is how long a client may take nothing of what there is for it: from the socket, or by leaving its windows
 	// closed; 60 s.
 	WriteTimeout time.Duration
-	// Log is told about connections that end in an error, at debug level, and about handlers that panic; nil discards.
+	// Log is told about handlers that panic; nil discards. How a connection ended is for Serve's caller to log.
 	Log *slog.Logger
 	// TLS says that connections are TLS, whose records then hold a DATA frame each. A *tls.Conn is known without it. Its Config should
 	// have DynamicRecordSizingDisabled, or a connection's first megabyte goes out in small records with a system call each.

@@ -374,3 +374,23 @@ func TestPanic(t *testing.T) {
 	c.wantReset(1, http2.ErrCodeInternal)
 	c.wantPong()
 }
+
+// Interrupt ends a Read that waits, and leaves the answer alone.
+func TestInterrupt(t *testing.T) {
+	handler := make(chan error, 1)
+	s := serve(t, nil, func(s *h2.Stream) {
+		done := make(chan struct{})
+		go func() { defer close(done); s.Interrupt() }()
+		_, err := s.Read(make([]byte, 1))
+		<-done
+		handler <- err
+		_ = s.Respond(200, nil, true)
+	})
+	c := connect(t, s)
+	c.ok(c.headers(1, false, post...))
+	c.wantStatus(1, "200")
+	c.wantReset(1, http2.ErrCodeNo)
+	if err := <-handler; err == nil || errors.Is(err, h2.ErrGone) {
+		t.Errorf("the handler got %v", err)
+	}
+}
