@@ -16,6 +16,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -45,7 +47,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: bench failover|calm|http [-help]")
 		os.Exit(2)
 	}
-	if err := measure[os.Args[1]](ctx, os.Args[2:], os.Stdout); err != nil {
+	if err := measure[os.Args[1]](ctx, os.Args[2:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
