@@ -61,7 +61,7 @@ func (x *exchange) sendHost() string {
 func (x *exchange) appendFields(fields []message.Field) []message.Field {
 	r := x.req
 	for _, f := range r.Fields {
-		if f.Kind != message.Provenance && !r.EndsHere(f) {
+		if f.Kind != message.Provenance && !r.EndsHere(f) && !x.ourOwn(f) {
 			fields = append(fields, f)
 		}
 	}
@@ -78,6 +78,17 @@ func (x *exchange) appendFields(fields []message.Field) []message.Field {
 		fields = x.appendForwarded(fields)
 	}
 	return append(fields, message.Field{Name: "X-Request-Id", Value: x.id})
+}
+
+// ourOwn tells whether a field is one that we write ourselves, where it is needed. HTTP/1 keeps the first two apart, HTTP/2 does not.
+func (x *exchange) ourOwn(f message.Field) bool {
+	switch f.Kind {
+	case message.ContentLength, message.Expect:
+		return true
+	case message.Other:
+		return x.req.Major == 2 && (h1.Disguised(f.Name) || x.connects() && message.EqualFold(f.Name, "sec-websocket-key"))
+	}
+	return false
 }
 
 // appendForwarded tells the server about the client in the fields that everybody knows. What trusted proxies stood in between is told by

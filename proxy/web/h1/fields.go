@@ -159,7 +159,7 @@ func (s *section) add(name, value string) error {
 		s.expect = value
 		return nil
 	case message.Other:
-		if disguised(name) {
+		if Disguised(name) {
 			return bad("a name that is Content-Length or Transfer-Encoding to programs that cannot tell underscores from hyphens", "RFC 3875 §4.1.18")
 		}
 	}
@@ -167,8 +167,8 @@ func (s *section) add(name, value string) error {
 	return nil
 }
 
-// disguised tells whether a name frames the message for programs that get fields as CGI variables.
-func disguised(name string) bool {
+// Disguised tells whether a name frames the message for programs that get fields as CGI variables.
+func Disguised(name string) bool {
 	switch len(name) {
 	case len("content_length"):
 		return message.EqualFold(name, "content_length")
