@@ -171,7 +171,7 @@ func (c *client1) splice(from *net.TCPConn, n int64) (int64, bool, error) {
 	if err := c.flush(); err != nil {
 		return 0, true, &clientError{err}
 	}
-	done, err := carry(c.tcp, from, n, c.limits.stall)
+	done, err := carry(c.tcp, from, n, c.limits.stall, &c.link)
 	c.writeBy.forget()
 	return done, true, err
 }
