@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"testing"
 
 	"tripod/proxy/web/message"
@@ -98,12 +99,15 @@ func FuzzChunked(f *testing.F) {
 		f.Add([]byte(c.wire), uint16(3))
 	}
 	f.Fuzz(func(t *testing.T, wire []byte, step uint16) {
-		whole := decode(wire, max(len(wire), 1))
+		// What is wrong in a line of a long trailer section is noticed when the line ends.
+		ended := append(slices.Clone(wire), '\n')
+		whole := decode(ended, len(ended))
 		for _, step := range []int{1, int(step)%256 + 1} {
-			if d := decode(wire, step); !alike(d, whole) {
-				t.Fatalf("%q in steps of %d: %s\nwhole: %s", wire, step, d, whole)
+			if d := decode(ended, step); !alike(d, whole) {
+				t.Fatalf("%q in steps of %d: %s\nwhole: %s", ended, step, d, whole)
 			}
 		}
+		whole = decode(wire, max(len(wire), 1))
 		if errors.As(whole.err, new(*Error)) {
 			return
 		}
