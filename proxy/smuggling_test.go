@@ -53,43 +53,76 @@ func broken(rule, request, server string) attack {
 type recorder struct {
 	address string
 	mu      sync.Mutex
-	conns   []*bytes.Buffer
-	ended   sync.WaitGroup
+	conns   []*recorded
+}
+
+// recorded is what came over one connection; it is all there when that has ended.
+type recorded struct {
+	bytes.Buffer
+	ended chan struct{}
 }
 
 func record(t testing.TB) *recorder {
-	r := &recorder{}
-	r.address = rawBackend(t, func(c net.Conn) {
-		r.mu.Lock()
-		kept := &bytes.Buffer{}
-		r.conns = append(r.conns, kept)
-		r.ended.Add(1)
-		r.mu.Unlock()
-		defer r.ended.Done()
-		in := bufio.NewReader(io.TeeReader(c, kept))
-		defer io.Copy(io.Discard, in)
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	r := &recorder{address: ln.Addr().String()}
+	go func() {
 		for {
-			req, err := http.ReadRequest(in)
+			c, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			if _, err := io.Copy(io.Discard, req.Body); err != nil {
-				return
-			}
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nserver")
+			kept := &recorded{ended: make(chan struct{})}
+			r.mu.Lock()
+			r.conns = append(r.conns, kept)
+			r.mu.Unlock()
+			go kept.serve(c)
 		}
-	})
+	}()
 	return r
 }
 
-// all is what came, when no connection is left.
-func (r *recorder) all() string {
-	r.ended.Wait()
+func (r *recorded) serve(c net.Conn) {
+	defer close(r.ended)
+	defer c.Close()
+	in := bufio.NewReader(io.TeeReader(c, r))
+	defer io.Copy(io.Discard, in)
+	for {
+		req, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		if _, err := io.Copy(io.Discard, req.Body); err != nil {
+			return
+		}
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nserver")
+	}
+}
+
+// all is what came, when every connection has been closed. One of our own is the last to be accepted, so that none is missed.
+func (r *recorder) all(t *testing.T) string {
+	t.Helper()
+	const last = "last"
+	c, err := net.Dial("tcp", r.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(c, last)
+	c.(*net.TCPConn).CloseWrite()
+	io.ReadAll(c)
+	c.Close()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var b strings.Builder
 	for _, c := range r.conns {
-		b.Write(c.Bytes())
+		<-c.ended
+		if c.String() != last {
+			b.Write(c.Bytes())
+		}
 	}
 	return b.String()
 }
@@ -156,7 +189,7 @@ func (r *rig) try(t *testing.T, a attack) {
 	if err != nil || fmt.Sprint(all) != want {
 		t.Errorf("%.300q\nanswers %v, want %s; error %v\n%.1000q", a.request, all, want, err, got)
 	}
-	saw := ownFields.ReplaceAllString(server.all(), "")
+	saw := ownFields.ReplaceAllString(server.all(t), "")
 	expected := a.server
 	if a.next == 200 {
 		expected += secondRebuilt
