@@ -12,6 +12,8 @@ type client interface {
 	// content returns the next part of the request's content; it is good until the next call. The error is io.EOF at its end, *h1.Error for what
 	// breaks the rules, a timeout, or the connection's.
 	content() ([]byte, error)
+	// ended tells whether what content returned last was the rest; false may also mean that this is not known yet.
+	ended() bool
 	// trailers are the fields behind the content, when it has ended.
 	trailers() []message.Field
 	// whole appends the content if it has come whole and fits; otherwise nothing is taken.

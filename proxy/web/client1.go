@@ -142,7 +142,7 @@ func (c *client1) begin() {
 	c.state.Store(stateActive)
 }
 
-// ended tells whether the request's content was read to its end, so that what follows is the next request.
+// ended implements client: the request's content was read to its end, and what follows is the next request.
 func (c *client1) ended() bool { return c.left == 0 && (!c.chunked || c.chunks.Done()) }
 
 // readHead reads the head of the next request, and returns its length, which is 0 if another protocol took over. Only an *h1.Error is to
@@ -250,6 +250,7 @@ func (c *client1) keepHead(n int) {
 
 func (c *client1) dropHead() {
 	if c.head != nil {
+		c.req.Reset() // its strings would keep the buffer from being freed
 		c.in.pool.put(c.head)
 		c.head = nil
 	}

@@ -119,6 +119,9 @@ func (c *client2) content() ([]byte, error) {
 	return nil, err
 }
 
+// ended implements client.
+func (c *client2) ended() bool { return false }
+
 // trailers implements client.
 func (c *client2) trailers() []message.Field { return c.stream.Trailers() }
 

@@ -32,7 +32,8 @@ type sending struct {
 	mu       sync.Mutex
 	server   *serverConn
 	answered bool
-	ended    bool  // all was sent
+	read     bool  // the client has sent all
+	ended    bool  // all of it has gone to the server
 	fault    error // why reading the client failed
 }
 
@@ -50,7 +51,7 @@ func (s *sending) reset() {
 	s.content, s.most, s.started, s.chunked, s.limit, s.done = noContent, 0, false, false, 0, nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.server, s.answered, s.ended, s.fault = nil, false, false, nil
+	s.server, s.answered, s.read, s.ended, s.fault = nil, false, false, false, nil
 }
 
 // openContent decides how the content travels, and makes the head with its framing.
@@ -120,23 +121,38 @@ func (x *exchange) carryContent() {
 				send.fail(errTooMuch)
 				return
 			}
+			if x.client.ended() { // before the server has it all, and may answer
+				send.have()
+			}
 			if werr := send.part(s, &head, p); werr != nil {
-				return // the server takes no more; its answer, if there is one, says why
+				x.expectAnswer(false)
+				return
 			}
 			continue
 		}
-		if err == io.EOF {
-			if send.chunked {
-				head = h1.AppendLast(head[:0], trailing(x.client.trailers()))
-				if _, werr := s.tcp.Write(head); werr != nil {
-					return
-				}
-			}
-			send.complete()
+		if err != io.EOF {
+			send.fail(err)
 			return
 		}
-		send.fail(err)
+		send.have()
+		if send.chunked {
+			head = h1.AppendLast(head[:0], trailing(x.client.trailers()))
+			if _, werr := s.tcp.Write(head); werr != nil {
+				x.expectAnswer(false)
+				return
+			}
+		}
+		x.expectAnswer(true)
 		return
+	}
+}
+
+// expectAnswer begins the waiting for an answer: the request has ended, or the server takes no more of it, and if it answers, that says
+// why.
+func (x *exchange) expectAnswer(sent bool) {
+	x.send.complete(sent)
+	if x.link.isGone() { // the deadline that said so may have been overwritten
+		x.send.server.tcp.SetReadDeadline(past)
 	}
 }
 
@@ -163,22 +179,32 @@ func trailing(fields []message.Field) []message.Field {
 	return kept
 }
 
-// complete notes that the request has ended. From now on the answer is waited for.
-func (send *sending) complete() {
+// have notes that all of the content has come from the client, so that its connection can go on with another request.
+func (send *sending) have() {
 	send.mu.Lock()
 	defer send.mu.Unlock()
-	send.ended = true
+	send.read = true
+}
+
+// complete notes that nothing more of the request goes to the server, and whether it has got all.
+func (send *sending) complete(sent bool) {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.ended = sent
 	if !send.answered && send.limit > 0 {
 		send.server.tcp.SetReadDeadline(time.Now().Add(send.limit))
 	}
 }
 
-// fail notes that the client did not send what it announced, and ends the waiting for an answer.
+// fail notes that the client did not send what it announced, and ends the waiting for an answer. A server that answers already is told that
+// there will be no more, since it may wait for that with the rest of its answer.
 func (send *sending) fail(err error) {
 	send.mu.Lock()
 	defer send.mu.Unlock()
 	send.fault = err
-	if !send.answered {
+	if send.answered {
+		send.server.tcp.CloseWrite()
+	} else {
 		send.server.tcp.SetDeadline(past)
 	}
 }
@@ -203,7 +229,14 @@ func (send *sending) unfinished() bool {
 	}
 	send.mu.Lock()
 	defer send.mu.Unlock()
-	return !send.ended
+	return !send.read
+}
+
+// sent tells whether the server has got all.
+func (send *sending) sent() bool {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	return send.ended
 }
 
 // wrong is why reading the client failed, nil if it did not.
@@ -224,8 +257,12 @@ func (x *exchange) stopSending(s *serverConn) bool {
 	}
 	if send.unfinished() {
 		x.client.interrupt()
+	}
+	if !send.sent() { // and the server does not want it any more
 		s.tcp.SetWriteDeadline(past)
+		<-send.done
+		s.writeBy.forget()
 	}
 	<-send.done
-	return !send.unfinished()
+	return send.sent()
 }
