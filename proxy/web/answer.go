@@ -242,7 +242,9 @@ func early(err error) error {
 // broken ends an answer whose content did not come to its end.
 func (x *exchange) broken(err error) {
 	x.abort = true
-	if _, ok := err.(*clientError); ok || x.link.isGone() {
+	if x.link.isLate() {
+		err = errLate
+	} else if _, ok := err.(*clientError); ok || x.link.isGone() {
 		x.status = statusClientGone
 		return
 	}

@@ -92,10 +92,22 @@ func (x *exchange) lead() {
 		return
 	}
 	if x.limits.total > 0 {
-		x.expiry = time.AfterFunc(x.limits.total, x.link.expire)
+		x.expiry = x.link.expireAfter(x.limits.total)
 		defer x.expiry.Stop()
 	}
 	x.forward()
+}
+
+// mayAnswer tells whether a server's answer is to be passed on that has come in time. What takes too long from now on is broken off, for
+// it is too late to say so.
+func (x *exchange) mayAnswer() bool {
+	if x.limits.total == 0 {
+		return true
+	}
+	if x.second.stream != nil {
+		return x.link.answers(resetter{x.second.stream})
+	}
+	return x.link.answers(x.client.(*client1).conn)
 }
 
 // find looks up the route.

@@ -31,6 +31,8 @@ var (
 	errFault      = errors.New("the request's content did not come")
 	errEarly      = errors.New("the server closed the connection in the middle of an answer")
 	errTrailers   = errors.New("the answer's trailers are too large")
+	errLate       = errors.New("the request took too long")
+	errUnswitched = errors.New("the server did not change the protocol")
 	errTooMuch    = errors.New("the request's content is larger than the route takes")
 	errSwitched   = errors.New("the server changed to a protocol that was not asked for")
 )
@@ -46,7 +48,10 @@ func (x *exchange) forward() {
 			// The document changed while the request waited for a server.
 			x.moves++
 			x.table = x.engine.table.Load()
-			if x.find(); !x.admit() {
+			x.send.most = 0
+			x.find()
+			x.client.limit(x.limits)
+			if !x.admit() {
 				return
 			}
 			if x.route == nil || x.route.service == nil {
@@ -94,7 +99,7 @@ func (x *exchange) try(server *upstream.Server, cookie string) error {
 		s := p.get(!x.repeatable(), x.now)
 		if s == nil {
 			var err error
-			if s, err = p.dial(x.front.life, x.limits.connect); err != nil {
+			if s, err = p.dial(x.front.life, x.connectLimit()); err != nil {
 				return err
 			}
 		}
@@ -103,6 +108,18 @@ func (x *exchange) try(server *upstream.Server, cookie string) error {
 			return err
 		}
 	}
+}
+
+// connectLimit is how long a connection may take, which is not longer than what is left of the whole.
+func (x *exchange) connectLimit() time.Duration {
+	limit := x.limits.connect
+	if total := x.limits.total; total > 0 {
+		left := max(total-time.Since(x.start), time.Millisecond)
+		if limit == 0 || left < limit {
+			return left
+		}
+	}
+	return limit
 }
 
 // repeatable tells whether a request may be sent again that a server may have seen (RFC 9110 §9.2.2).
@@ -141,10 +158,16 @@ func (x *exchange) talk(s *serverConn, cookie string) (keep bool, err error) {
 	if err := x.readHead(s); err != nil {
 		return false, err
 	}
+	if !x.mayAnswer() {
+		return false, errGone
+	}
 	x.send.answer()
 	x.client.waiting(false)
-	if x.res.Status == 101 {
+	switch {
+	case x.res.Status == 101:
 		return false, x.upgrade(s, cookie)
+	case x.connects() && x.res.Status < 300: // would mean that the protocol has changed (RFC 8441 §5)
+		return false, errUnswitched
 	}
 	return x.answer(s, cookie)
 }
@@ -274,6 +297,7 @@ func (x *exchange) inform(s *serverConn) error {
 
 // fail answers a request that no server answered.
 func (x *exchange) fail(err error) {
+	x.fields = x.fields[:0] // of an informational answer
 	if fault := x.send.wrong(); fault != nil && (errors.Is(err, errFault) || !x.link.isGone()) {
 		x.failContent(fault)
 		return

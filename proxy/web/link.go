@@ -3,6 +3,10 @@ package web
 import (
 	"sync"
 	"time"
+
+	"golang.org/x/net/http2"
+
+	"tripod/proxy/web/h2"
 )
 
 // past is a deadline that ends whatever waits, noTime one that ends nothing.
@@ -11,10 +15,21 @@ var past, noTime = time.Unix(1, 0), time.Time{}
 // interrupter is a connection to a server, or a request on one, as far as it can be interrupted by a deadline in the past.
 type interrupter interface{ SetDeadline(time.Time) error }
 
+// resetter ends a client's stream when its deadlines are set to the past.
+type resetter struct{ *h2.Stream }
+
+// SetDeadline implements interrupter.
+func (r resetter) SetDeadline(time.Time) error {
+	r.Reset(http2.ErrCodeCancel)
+	return nil
+}
+
 // link lets others than its own goroutine end an exchange: whoever finds that the client has gone, or cuts the connection.
 type link struct {
 	mu     sync.Mutex
+	turn   uint        // counts exchanges, for what is meant for one that is over
 	server interrupter // that the exchange waits for; nil if none
+	client interrupter // that gets an answer which may take too long; nil if none
 	gone   bool
 	late   bool // the exchange as a whole took too long
 }
@@ -48,12 +63,39 @@ func (l *link) ClientGone() {
 	}
 }
 
-// expire ends the waiting: the exchange as a whole takes too long.
-func (l *link) expire() {
+// expireAfter ends the exchange, if it is not over by then: as a whole it takes too long. The timer is to be stopped, and may even so fire.
+func (l *link) expireAfter(limit time.Duration) *time.Timer {
 	l.mu.Lock()
-	l.late = true
-	l.mu.Unlock()
-	l.ClientGone()
+	defer l.mu.Unlock()
+	turn := l.turn
+	return time.AfterFunc(limit, func() { l.expire(turn) })
+}
+
+// expire ends the waiting for a server, and that for a client which takes its answer slowly.
+func (l *link) expire(turn uint) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.turn != turn || l.gone {
+		return
+	}
+	l.gone, l.late = true, true
+	if l.server != nil {
+		l.server.SetDeadline(past)
+	}
+	if l.client != nil {
+		l.client.SetDeadline(past)
+	}
+}
+
+// answers says that the client's answer has begun, so that there is nothing else to tell it any more: false if it should not begin.
+func (l *link) answers(c interrupter) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone {
+		return false
+	}
+	l.client = c
+	return true
 }
 
 // isLate tells whether that is why it ended.
@@ -74,5 +116,6 @@ func (l *link) isGone() bool {
 func (l *link) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.server, l.gone, l.late = nil, false, false
+	l.turn++
+	l.server, l.client, l.gone, l.late = nil, nil, false, false
 }

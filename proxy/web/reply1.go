@@ -130,7 +130,9 @@ func (c *client1) writeBehind(p []byte) error {
 
 // limitWrite gives up on a client that does not take its answer.
 func (c *client1) limitWrite() {
-	c.writeBy.write(c.conn, time.Now(), c.limits.stall)
+	if c.writeBy.write(c.conn, time.Now(), c.limits.stall) && c.link.isLate() {
+		c.conn.SetWriteDeadline(past) // what said so was overwritten
+	}
 }
 
 // flush implements client.
