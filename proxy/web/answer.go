@@ -258,6 +258,9 @@ func (x *exchange) upgrade(s *serverConn, cookie string) error {
 	if x.req.Upgrade == "" || !strings.EqualFold(x.req.Upgrade, x.res.Upgrade) || !x.accepted() {
 		return errSwitched
 	}
+	if x.send.started {
+		<-x.send.done // the protocol changes behind the request (RFC 9110 §7.8)
+	}
 	x.status = 101
 	sent, err := x.client.tunnel(x.stick(x.ownFields(x.passed()), cookie), s)
 	x.bytes += sent

@@ -119,6 +119,9 @@ func (c *client1) next(first bool) bool {
 		c.dropBuffers()
 		return false
 	}
+	if c.halted.Load() {
+		c.readBy.forget() // its deadline was used to interrupt the reading
+	}
 	c.readBy.read(c.conn, end, idleTimeout)
 	c.dropHead()
 	return true
@@ -189,6 +192,9 @@ func (c *client1) awaitRequest(first bool) error {
 	if first {
 		c.readBy.forget()
 		c.conn.SetReadDeadline(time.Now().Add(headTimeout))
+		if c.state.Load() == stateClosed { // and the deadline that said so was overwritten
+			return errClosed
+		}
 	} else if !c.state.CompareAndSwap(stateActive, stateIdle) {
 		return errClosed
 	}

@@ -27,6 +27,8 @@ var (
 	// errUnanswered: a connection that had been used before ended without a word. The server closed it while it idled, most likely,
 	// and never saw the request.
 	errUnanswered = errors.New("the server closed the connection without an answer")
+	// errUsed: a connection that should have idled was closed by the server, or has bytes in it. Nothing was sent.
+	errUsed       = errors.New("the connection is not idle")
 	errGone       = errors.New("the client has gone")
 	errFault      = errors.New("the request's content did not come")
 	errEarly      = errors.New("the server closed the connection in the middle of an answer")
@@ -96,7 +98,7 @@ func (x *exchange) try(server *upstream.Server, cookie string) error {
 		return x.try2(p, cookie)
 	}
 	for {
-		s := p.get(!x.repeatable(), x.now)
+		s := p.get(x.send.content == streamContent)
 		if s == nil {
 			var err error
 			if s, err = p.dial(x.front.life, x.connectLimit()); err != nil {
@@ -104,9 +106,10 @@ func (x *exchange) try(server *upstream.Server, cookie string) error {
 			}
 		}
 		err := x.converse(s, cookie)
-		if err != errUnanswered || !x.repeatable() {
-			return err
+		if err == errUsed || err == errUnanswered && x.repeatable() {
+			continue
 		}
+		return err
 	}
 }
 
@@ -185,6 +188,9 @@ func (x *exchange) ask(s *serverConn) error {
 	}
 	if whole && s.in.wait != nil {
 		n, err := s.in.wait.exchange(&s.in, wire)
+		if err == errUsed {
+			return err
+		}
 		if err != nil {
 			return x.unanswered(s, err)
 		}

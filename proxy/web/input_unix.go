@@ -21,6 +21,7 @@ type readiness struct {
 	wire []byte // what ask has to write yet
 	sent int
 	err  error
+	one  [1]byte
 }
 
 func newReadiness(c *net.TCPConn) *readiness {
@@ -35,7 +36,8 @@ func newReadiness(c *net.TCPConn) *readiness {
 
 // exchange writes a request and reads the first bytes of its answer. It saves the attempt to read that is in vain, since nothing can
 // be there yet: the poller is readied before the request is written, so that it misses nothing that comes after.
-// sent is how much of the request was written; if that is not all, nothing was read.
+// sent is how much of the request was written; if that is not all, nothing was read. The error is errUsed, with nothing written, if the connection was closed
+// by the server, or has bytes in it that nobody asked for: they would be taken for the answer.
 func (r *readiness) exchange(in *input, wire []byte) (sent int, err error) {
 	r.in, r.wire, r.sent, r.err = in, wire, 0, nil
 	err = r.raw.Read(r.ask)
@@ -49,6 +51,10 @@ func (r *readiness) exchange(in *input, wire []byte) (sent int, err error) {
 func (r *readiness) tryAsk(fd uintptr) bool {
 	if r.wire == nil {
 		return r.tryRead(fd)
+	}
+	if !r.idle(fd) {
+		r.err = errUsed
+		return true
 	}
 	n, err := writeFD(int(fd), r.wire)
 	all := n == len(r.wire)
@@ -96,17 +102,18 @@ func (r *readiness) alive() bool {
 	return r.raw.Read(r.look) == nil && r.err == nil
 }
 
-// peek looks whether there is anything to read, which there must not be.
 func (r *readiness) peek(fd uintptr) bool {
-	var b [1]byte
-	n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	if n > 0 || !errors.Is(err, unix.EAGAIN) {
+	if !r.idle(fd) {
 		r.err = errUsed
 	}
 	return true
 }
 
-var errUsed = errors.New("the connection is not idle")
+// idle looks whether there is anything to read, which there must not be, nor the end.
+func (r *readiness) idle(fd uintptr) bool {
+	n, _, err := unix.Recvfrom(int(fd), r.one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return n <= 0 && errors.Is(err, unix.EAGAIN)
+}
 
 func readFD(fd int, p []byte) (int, error) {
 	for {

@@ -16,7 +16,6 @@ const (
 	maxIdle      = 1024             // of them, to one server
 	maxAnswer    = 256 << 10        // bytes of an answer's head
 	continueWait = time.Second
-	fresh        = time.Second // for so long an idle connection is believed to be open
 )
 
 // serverConn is an HTTP/1.1 connection to a server. It belongs to one exchange at a time.
@@ -53,9 +52,9 @@ func (e *Engine) newPool(s *upstream.Server) io.Closer {
 	return &serverPool{engine: e, address: s.Address()}
 }
 
-// get returns a connection that idles, or nil. With sure it is one that the server has not closed yet, as far as can be known here; else
-// one that has not idled for long may be found to be closed by using it, which is for requests that can be sent again.
-func (p *serverPool) get(sure bool, now time.Time) *serverConn {
+// get returns a connection that idles, or nil. With look it is one that the server has not closed yet, as far as can be known here; else
+// that is seen when the request is written.
+func (p *serverPool) get(look bool) *serverConn {
 	for {
 		p.mu.Lock()
 		n := len(p.idle)
@@ -67,7 +66,7 @@ func (p *serverPool) get(sure bool, now time.Time) *serverConn {
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
-		if !sure && now.Sub(s.idle) < fresh || s.in.wait == nil || s.in.wait.alive() {
+		if !look || s.in.wait == nil || s.in.wait.alive() {
 			return s
 		}
 		s.tcp.Close()
