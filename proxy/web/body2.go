@@ -12,9 +12,10 @@ import (
 // body2 is the client's content on its way to a server over HTTP/2. The library reads it in a goroutine of its own, which may go on for a while after the
 // answer has come.
 type body2 struct {
-	of   *conversation2
-	rest []byte
-	sent int64
+	of    *conversation2
+	rest  []byte
+	sent  int64
+	asked bool // the client for its content, if it waits for that
 
 	mu      sync.Mutex // held while reading
 	state   sync.Mutex // guards what follows
@@ -26,7 +27,14 @@ type body2 struct {
 
 var _ io.ReadCloser = (*body2)(nil)
 
-func newBody2(c *conversation2) *body2 { return &body2{of: c} }
+// newBody2 begins with what was in hand when the request came, which is all of it then.
+func newBody2(c *conversation2) *body2 {
+	b := &body2{of: c, asked: !c.x.req.Expect || c.x.send.taken}
+	if c.x.send.taken {
+		b.rest = c.x.send.body
+	}
+	return b
+}
 
 // announce says which trailers may follow; their values are filled in at the end.
 func (b *body2) announce(r *http.Request, header http.Header) {
@@ -53,6 +61,10 @@ func (b *body2) Read(p []byte) (int, error) {
 		return 0, errGone
 	}
 	if len(b.rest) == 0 {
+		if !b.asked { // there is a server, and it takes the request: 100 (Continue) is not waited for
+			b.asked = true
+			b.of.tell(100, nil)
+		}
 		part, err := b.of.x.client.content()
 		if err != nil {
 			return 0, b.end(err)

@@ -71,7 +71,7 @@ func (t *clients2) ServeStream(s *h2.Stream) {
 		c.link.ClientGone()
 	}
 	x.serve()
-	c.waiting(false)
+	s.Watch(nil)
 	if x.abort {
 		s.Reset(http2.ErrCodeInternal) // no-op for a client that has gone
 	}
@@ -88,6 +88,8 @@ type client2 struct {
 	link     link
 	buf      *buffer // for the request's content
 	piece    []byte  // of the answer's content, which the next call sends
+	watched  bool
+	closed   bool // the answer's head was its end
 }
 
 func (c *client2) end() {
@@ -95,14 +97,15 @@ func (c *client2) end() {
 		c.front.engine.buffers.put(c.buf)
 	}
 	c.front, c.stream, c.exchange, c.buf, c.piece = nil, nil, nil, nil, nil
+	c.watched, c.closed = false, false
 }
 
-// waiting implements client.
+// waiting implements client. Once begun, the watch lasts until the stream ends: a server may be silent in the middle of its answer, and is to
+// be told all the same that nobody waits for the rest.
 func (c *client2) waiting(yes bool) {
-	if yes {
+	if yes && !c.watched {
+		c.watched = true
 		c.stream.Watch(&c.link)
-	} else {
-		c.stream.Watch(nil)
 	}
 }
 
@@ -142,8 +145,9 @@ func (c *client2) inform(status int, fields []message.Field) error {
 	return c.stream.Inform(status, fields)
 }
 
-// respond implements client.
-func (c *client2) respond(status int, fields []message.Field, length int64, _ bool) error {
+// respond implements client. Without content the head ends the stream: that an answer has no other part is how gRPC tells an error from a
+// stream that broke off ("Trailers-Only").
+func (c *client2) respond(status int, fields []message.Field, length int64, content bool) error {
 	dated := false
 	for i := range fields {
 		dated = dated || fields[i].Kind == message.Date
@@ -154,7 +158,8 @@ func (c *client2) respond(status int, fields []message.Field, length int64, _ bo
 	if length != message.Unknown && status != 204 {
 		fields = append(fields, message.Field{Name: "content-length", Value: c.exchange.number(length), Kind: message.ContentLength})
 	}
-	return c.stream.Respond(status, fields, false)
+	c.closed = !content || length == 0
+	return c.stream.Respond(status, fields, c.closed)
 }
 
 // write implements client. The piece is kept for the next call, so that the last one can end the stream.
@@ -176,6 +181,9 @@ func (c *client2) pass() error {
 
 // flush implements client.
 func (c *client2) flush() error {
+	if c.closed {
+		return nil
+	}
 	if err := c.pass(); err != nil {
 		return err
 	}
@@ -184,6 +192,9 @@ func (c *client2) flush() error {
 
 // finish implements client.
 func (c *client2) finish(trailers []message.Field) error {
+	if c.closed {
+		return nil
+	}
 	if len(trailers) > 0 {
 		if err := c.pass(); err != nil {
 			return err

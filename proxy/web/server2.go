@@ -13,7 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -39,7 +39,7 @@ func (p *serverPool) second(r *route) *transport2 {
 	if p.h2 != nil {
 		p.h2.CloseIdleConnections()
 	}
-	p.h2 = newTransport2(p.engine, p.address, r)
+	p.h2 = newTransport2(p.address, r)
 	return p.h2
 }
 
@@ -47,14 +47,15 @@ func sameTLS(a, b *upstream.TLSConfig) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
 
-func newTransport2(e *Engine, address string, r *route) *transport2 {
+func newTransport2(address string, r *route) *transport2 {
 	t := &transport2{protocol: r.protocol, tls: r.tls}
-	dialer := net.Dialer{Timeout: r.connect(e)}
 	t.Transport = http2.Transport{
 		AllowHTTP: true, DisableCompression: true, IdleConnTimeout: keepIdle, MaxHeaderListSize: maxAnswer,
 		ReadIdleTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: time.Minute,
 		TLSClientConfig: r.tls.Client(address),
 		DialTLSContext: func(ctx context.Context, _, _ string, c *tls.Config) (net.Conn, error) {
+			limit, _ := ctx.Value(connectLimit{}).(time.Duration)
+			dialer := net.Dialer{Timeout: limit}
 			conn, err := dialer.DialContext(ctx, "tcp", address)
 			if err != nil {
 				return nil, &dialError{err}
@@ -62,7 +63,7 @@ func newTransport2(e *Engine, address string, r *route) *transport2 {
 			if r.protocol == upstream.H2C {
 				return conn, nil
 			}
-			secure, err := handshake2(ctx, conn, c, dialer.Timeout)
+			secure, err := handshake2(ctx, conn, c, limit)
 			if err != nil {
 				conn.Close()
 				return nil, &dialError{err}
@@ -73,13 +74,8 @@ func newTransport2(e *Engine, address string, r *route) *transport2 {
 	return t
 }
 
-// connect is how long a connection to a server may take.
-func (r *route) connect(e *Engine) time.Duration {
-	if r.limits != nil {
-		return r.limits.connect
-	}
-	return e.limits.connect
-}
+// connectLimit is the key of how long a connection may take, in the context of the request that makes it.
+type connectLimit struct{}
 
 // handshake2 agrees on TLS and HTTP/2.
 func handshake2(ctx context.Context, c net.Conn, config *tls.Config, limit time.Duration) (net.Conn, error) {
@@ -117,7 +113,7 @@ func (x *exchange) try2(p *serverPool, cookie string) error {
 	defer x.link.detach()
 	x.client.waiting(true)
 	defer x.client.waiting(false)
-	c := &conversation2{x: x, cancel: cancel}
+	c := &conversation2{x: x, cancel: cancel, old: x.req.Major == 1 && x.req.Minor == 0}
 	out, err := c.request(ctx)
 	if err != nil {
 		return err
@@ -128,6 +124,13 @@ func (x *exchange) try2(p *serverPool, cookie string) error {
 	}
 	res, err := p.second(x.route).RoundTrip(out)
 	late := c.answered()
+	if c.body != nil && c.body.finished() {
+		x.send.started, x.send.read = true, true
+	}
+	if err == nil && !x.mayAnswer() {
+		res.Body.Close()
+		err = errGone
+	}
 	if err != nil {
 		switch {
 		case late:
@@ -151,29 +154,62 @@ type conversation2 struct {
 	x      *exchange
 	cancel context.CancelFunc
 	body   *body2
-	timer  *time.Timer  // from the request's end to the answer's beginning
-	state  atomic.Int32 // 1: the answer has begun, 2: it did not in time
+	infos  int  // informational answers
+	old    bool // the client knows none
+
+	mu    sync.Mutex
+	timer *time.Timer // from the request's end to the answer's beginning
+	begun bool        // the answer has begun, or failed: the exchange's own goroutine goes on alone
+	late  bool        // it did not begin in time
 }
 
 // ended notes that the request has ended: from now on the answer is waited for.
 func (c *conversation2) ended() {
-	if limit := c.x.limits.firstByte; limit > 0 && c.state.Load() == 0 {
-		c.timer = time.AfterFunc(limit, func() {
-			if c.state.CompareAndSwap(0, 2) {
-				c.cancel()
-			}
-		})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if limit := c.x.limits.firstByte; limit > 0 && !c.begun {
+		c.timer = time.AfterFunc(limit, c.expire)
+	}
+}
+
+// expire ends the waiting for an answer.
+func (c *conversation2) expire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.begun {
+		c.late = true
+		c.cancel()
 	}
 }
 
 // answered notes that the answer has begun, or failed. It tells whether it did not come in time.
-func (c *conversation2) answered() (late bool) { return !c.state.CompareAndSwap(0, 1) }
+func (c *conversation2) answered() (late bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	return c.late
+}
+
+// tell sends the client an informational answer, from a goroutine of the library, unless it is too late for one.
+func (c *conversation2) tell(status int, fields []message.Field) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.begun {
+		return errGone
+	}
+	return c.x.client.inform(status, fields)
+}
 
 // end waits until nobody reads the client any more.
 func (c *conversation2) end() {
 	c.cancel()
 	if c.body != nil {
-		c.x.client.interrupt()
+		if !c.body.finished() {
+			c.x.client.interrupt()
+		}
 		c.body.stop()
 	}
 }
@@ -188,8 +224,10 @@ func (c *conversation2) wrong() error {
 // request makes the library's request of the client's.
 func (c *conversation2) request(ctx context.Context) (*http.Request, error) {
 	x := c.x
-	path, query := splitTarget(x.sendTarget())
-	u := &url.URL{Scheme: "http", Host: x.server.Address(), RawQuery: query, ForceQuery: query == "" && len(path) < len(x.sendTarget())}
+	// The library may go on with it for a moment after the exchange has ended, and its memory has become another's.
+	target := strings.Clone(x.sendTarget())
+	path, query := splitTarget(target)
+	u := &url.URL{Scheme: "http", Host: x.server.Address(), RawQuery: query, ForceQuery: query == "" && len(path) < len(target)}
 	if x.route.protocol == upstream.H2 {
 		u.Scheme = "https"
 	}
@@ -210,8 +248,11 @@ func (c *conversation2) request(ctx context.Context) (*http.Request, error) {
 	if x.req.Trailers {
 		header["Te"] = []string{"trailers"}
 	}
+	ctx = context.WithValue(ctx, connectLimit{}, x.connectLimit())
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: c.inform})
-	out := (&http.Request{Method: x.req.Method, URL: u, Host: x.sendHost(), Header: header, ContentLength: x.req.Length}).WithContext(ctx)
+	out := (&http.Request{
+		Method: strings.Clone(x.req.Method), URL: u, Host: strings.Clone(x.sendHost()), Header: header, ContentLength: x.req.Length,
+	}).WithContext(ctx)
 	if x.connects() {
 		return nil, errors.New("a WebSocket cannot be carried to a server that speaks HTTP/2")
 	}
@@ -225,28 +266,28 @@ func (c *conversation2) request(ctx context.Context) (*http.Request, error) {
 
 // inform passes an informational answer on. It runs in a goroutine of the library, before the final answer.
 func (c *conversation2) inform(code int, header textproto.MIMEHeader) error {
-	x := c.x
-	if x.infos++; x.infos > maxInfos {
+	if c.infos++; c.infos > maxInfos {
 		return errors.New("too many informational answers")
 	}
-	if code == 100 || x.req.Major == 1 && x.req.Minor == 0 {
+	if code == 100 || c.old {
 		return nil
 	}
-	return x.client.inform(code, fieldsOf(nil, http.Header(header)))
+	fields := fieldsOf(nil, http.Header(header))
+	return c.tell(code, slices.DeleteFunc(fields, func(f message.Field) bool { return f.Kind.HopByHop() }))
 }
 
 // answer passes the server's answer on.
 func (c *conversation2) answer(res *http.Response, cookie string) {
 	x := c.x
 	x.res.Reset()
+	content := message.HasContent(x.req.Method, res.StatusCode)
 	x.res.Status, x.res.Length = res.StatusCode, res.ContentLength
+	if _, told := res.Header["Content-Length"]; !told && !content {
+		x.res.Length = message.Unknown // and not the zero that the library takes a head without content for
+	}
 	x.res.Fields = fieldsOf(x.res.Fields, res.Header)
 	if names := slices.Sorted(keys(res.Trailer)); len(names) > 0 {
 		x.res.Fields = append(x.res.Fields, message.Field{Name: "Trailer", Value: strings.Join(names, ", "), Kind: message.Trailer})
-	}
-	content := message.HasContent(x.req.Method, res.StatusCode)
-	if c.body != nil && !c.body.finished() {
-		x.client.last()
 	}
 	err := x.answerHead(cookie, content)
 	if err == nil {
