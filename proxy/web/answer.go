@@ -53,7 +53,8 @@ func (x *exchange) answer(s *serverConn, cookie string) (keep bool, err error) {
 		x.broken(err)
 		return false, nil
 	}
-	keep = !x.res.Close
+	// What is announced behind a 204 may come or not (RFC 9112 §6.1).
+	keep = !x.res.Close && (x.res.Status != 204 || !x.res.Chunked && x.res.Length <= 0)
 	var trailers []message.Field
 	switch {
 	case !content:
@@ -248,16 +249,21 @@ func (x *exchange) broken(err error) {
 		x.status = statusClientGone
 		return
 	}
+	if err != errLate {
+		x.client.flush() // so that it is seen that there was an answer: who gets none may ask again
+	}
 	x.engine.log.LogAttrs(context.Background(), slog.LevelInfo, "answer broke off",
 		slog.String("id", x.id), slog.String("service", x.route.service.Name()),
 		slog.String("server", x.server.Address()), slog.Any("error", err))
 }
 
-// upgrade joins the client with a server that agreed to change the protocol (RFC 9110 §7.8).
+// upgrade joins the client with a server that agreed to change the protocol (RFC 9110 §7.8): to one of those that were offered, and not before
+// the request has ended.
 func (x *exchange) upgrade(s *serverConn, cookie string) error {
-	if x.req.Upgrade == "" || !strings.EqualFold(x.req.Upgrade, x.res.Upgrade) || !x.accepted() {
+	if x.res.Upgrade == "" || !offered(x.req.Upgrade, x.res.Upgrade) || x.send.unfinished() || !x.accepted() {
 		return errSwitched
 	}
+	x.req.Upgrade = x.res.Upgrade
 	if x.send.started {
 		<-x.send.done // the protocol changes behind the request (RFC 9110 §7.8)
 	}
@@ -269,4 +275,14 @@ func (x *exchange) upgrade(s *serverConn, cookie string) error {
 			slog.String("id", x.id), slog.Any("error", err))
 	}
 	return nil
+}
+
+// offered tells whether a protocol is one of a list.
+func offered(list, protocol string) bool {
+	for token, rest, ok := message.NextToken(list); ok; token, rest, ok = message.NextToken(rest) {
+		if strings.EqualFold(token, protocol) {
+			return true
+		}
+	}
+	return false
 }

@@ -43,6 +43,7 @@ type client1 struct {
 	out    *buffer // what has not been sent yet: b[:w]
 	framed bool    // the content is chunked
 	close  bool    // the connection ends after it
+	until  bool    // its content ends with the connection
 	vector [2][]byte
 	pieces net.Buffers
 }
@@ -115,6 +116,9 @@ func (c *client1) next(first bool) bool {
 	if !goes {
 		if !abort {
 			c.linger()
+		} else if c.until { // a close would look like the content's end, and the end of TLS even more so
+			c.tcp.SetLinger(0)
+			c.tcp.Close()
 		}
 		c.dropBuffers()
 		return false
@@ -138,7 +142,7 @@ func (c *client1) begin() {
 	if c.chunked {
 		c.chunks = h1.Chunked{}
 	}
-	c.framed = false
+	c.framed, c.until = false, false
 	c.close = c.req.Close
 	c.limits = &c.front.engine.limits
 	c.halted.Store(false)

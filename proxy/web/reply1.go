@@ -63,7 +63,7 @@ func (c *client1) respond(status int, fields []message.Field, length int64, cont
 		c.framed = true
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	default:
-		c.close = true // the end of the content is the connection's
+		c.close, c.until = true, true
 	}
 	switch {
 	case status == 101:
