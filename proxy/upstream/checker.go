@@ -21,6 +21,7 @@ const (
 type check struct {
 	server  *Server
 	config  HealthConfig
+	speech  speech
 	due     time.Time
 	index   int // in the queue; -1 while it runs
 	removed bool
@@ -92,10 +93,10 @@ func (c *checker) pop() (*check, time.Duration) {
 
 func (c *checker) runOne(ch *check) {
 	c.mu.Lock()
-	config, removed := ch.config, ch.removed
+	config, speech, removed := ch.config, ch.speech, ch.removed
 	c.mu.Unlock()
 	if !removed {
-		err := probe(c.ctx, ch.server.address, config)
+		err := speech.probe(c.ctx, ch.server.address, config)
 		if c.ctx.Err() == nil {
 			ch.server.result(ch, config, err)
 		}
@@ -156,9 +157,10 @@ func (c *checker) remove(ch *check) {
 }
 
 // change gives a check another configuration. A shorter interval holds at once.
-func (c *checker) change(ch *check, h HealthConfig) {
+func (c *checker) change(ch *check, h HealthConfig, s speech) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	ch.speech = s
 	if ch.config == h {
 		return
 	}

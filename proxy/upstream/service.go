@@ -88,7 +88,7 @@ func (s *Service) apply(c Config) []*check {
 	for _, server := range s.servers {
 		former[server.address] = server
 	}
-	health := c.Health.withDefaults()
+	health, speech := c.Health.withDefaults(), speechOf(c)
 	var fresh []*check
 	servers := make([]*Server, len(c.Servers))
 	for i, sc := range c.Servers {
@@ -101,7 +101,7 @@ func (s *Service) apply(c Config) []*check {
 		if c.Sticky != nil && server.cookie == "" {
 			server.cookie = s.cookieOf(sc.Address)
 		}
-		if ch := server.setHealth(health); ch != nil {
+		if ch := server.setHealth(health, speech); ch != nil {
 			fresh = append(fresh, ch)
 		}
 	}
@@ -115,7 +115,7 @@ func (s *Service) apply(c Config) []*check {
 
 // setHealth starts, changes or ends the server's checks; what is known of its health stays. It returns a
 // check that is to be started. Service.mu is held.
-func (s *Server) setHealth(h *HealthConfig) *check {
+func (s *Server) setHealth(h *HealthConfig, sp speech) *check {
 	if h == nil {
 		if s.check != nil {
 			s.service.owner.checker.remove(s.check)
@@ -128,10 +128,10 @@ func (s *Server) setHealth(h *HealthConfig) *check {
 		return nil
 	}
 	if s.check != nil {
-		s.service.owner.checker.change(s.check, *h)
+		s.service.owner.checker.change(s.check, *h, sp)
 		return nil
 	}
-	s.check = &check{server: s, config: *h}
+	s.check = &check{server: s, config: *h, speech: sp}
 	return s.check
 }
 
