@@ -113,6 +113,7 @@ func (b *body2) stop() {
 	b.over = true
 	b.state.Unlock()
 	b.mu.Lock() // a read that is under way has been interrupted
+	b.rest = nil
 	b.mu.Unlock()
 }
 

@@ -128,7 +128,7 @@ func (p *serverPool) Close() error {
 	}
 	p.idle = nil
 	if p.h2 != nil {
-		p.h2.CloseIdleConnections()
+		p.h2.leave()
 	}
 	if p.timer != nil {
 		p.timer.Stop()

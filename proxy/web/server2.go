@@ -22,6 +22,9 @@ import (
 	"tripod/proxy/web/message"
 )
 
+// Package http has taken this transport over, but makes a connection for each of the requests that come before the first is there.
+//lint:file-ignore SA1019 see above
+
 // transport2 is the connections to a server that speaks HTTP/2. Few services do, and for those the library is fast enough.
 type transport2 struct {
 	http2.Transport
@@ -37,11 +40,14 @@ func (p *serverPool) second(r *route) *transport2 {
 		return t
 	}
 	if p.h2 != nil {
-		p.h2.CloseIdleConnections()
+		p.h2.leave()
 	}
 	p.h2 = newTransport2(p.address, r)
 	return p.h2
 }
+
+// leave closes the connections that idle.
+func (t *transport2) leave() { t.CloseIdleConnections() }
 
 func sameTLS(a, b *upstream.TLSConfig) bool {
 	return a == b || a != nil && b != nil && *a == *b
