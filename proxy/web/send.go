@@ -34,6 +34,7 @@ type sending struct {
 	answered bool
 	read     bool  // the client has sent all
 	ended    bool  // all of it has gone to the server
+	stopped  bool  // it is not wanted any more
 	fault    error // why reading the client failed
 }
 
@@ -51,7 +52,7 @@ func (s *sending) reset() {
 	s.content, s.most, s.started, s.chunked, s.limit, s.done = noContent, 0, false, false, 0, nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.server, s.answered, s.read, s.ended, s.fault = nil, false, false, false, nil
+	s.server, s.answered, s.read, s.ended, s.stopped, s.fault = nil, false, false, false, false, nil
 }
 
 // openContent decides how the content travels, and makes the head with its framing.
@@ -201,6 +202,9 @@ func (send *sending) complete(sent bool) {
 func (send *sending) fail(err error) {
 	send.mu.Lock()
 	defer send.mu.Unlock()
+	if send.stopped { // what failed was interrupted by ourselves
+		return
+	}
 	send.fault = err
 	if send.answered {
 		send.server.tcp.CloseWrite()
@@ -232,6 +236,14 @@ func (send *sending) unfinished() bool {
 	return !send.read
 }
 
+// stop says that no more content is wanted. It tells whether there may be some.
+func (send *sending) stop() bool {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.stopped = true
+	return !send.read
+}
+
 // sent tells whether the server has got all.
 func (send *sending) sent() bool {
 	send.mu.Lock()
@@ -255,7 +267,7 @@ func (x *exchange) stopSending(s *serverConn) bool {
 	if !send.started {
 		return send.content != streamContent
 	}
-	if send.unfinished() {
+	if send.stop() {
 		x.client.interrupt()
 	}
 	if !send.sent() { // and the server does not want it any more
