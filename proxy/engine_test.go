@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -232,6 +233,29 @@ func TestRubbishInTheMiddleOfAnUpload(t *testing.T) {
 	}
 	res.Body.Close()
 	want(t, "over HTTP/2", res.StatusCode, 502)
+}
+
+// A server that closes new connections, or speaks first, is asked once.
+func TestServerThatDoesNotWaitToBeAsked(t *testing.T) {
+	for _, greeting := range []string{"", "SSH-2.0-OpenSSH\r\n"} {
+		r := start(t)
+		var conns atomic.Int32
+		at := r.serve(rawBackend(t, func(c net.Conn) {
+			conns.Add(1)
+			io.WriteString(c, greeting)
+		}))
+		for n := range int32(50) {
+			b := browse(t, at)
+			res, _, err := b.do([]string{"GET", "POST"}[n%2], "/ HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
+			if err != nil || res.StatusCode != 502 {
+				t.Fatalf("%q: got %v, %v", greeting, res, err)
+			}
+			b.c.Close()
+			if conns.Load() > n+1 {
+				t.Fatalf("%q: %d connections for %d requests", greeting, conns.Load(), n+1)
+			}
+		}
+	}
 }
 
 // A client that breaks off, or breaks the rules, in the middle of its content while the answer comes: the server is told.

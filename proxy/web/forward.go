@@ -28,7 +28,7 @@ var (
 	// and never saw the request.
 	errUnanswered = errors.New("the server closed the connection without an answer")
 	// errUsed: a connection that should have idled was closed by the server, or has bytes in it. Nothing was sent.
-	errUsed       = errors.New("the connection is not idle")
+	errUsed       = errors.New("the server closed the connection, or spoke, before it was asked")
 	errGone       = errors.New("the client has gone")
 	errFault      = errors.New("the request's content did not come")
 	errEarly      = errors.New("the server closed the connection in the middle of an answer")
@@ -106,8 +106,8 @@ func (x *exchange) try(server *upstream.Server, cookie string) error {
 			}
 		}
 		err := x.converse(s, cookie)
-		if err == errUsed || err == errUnanswered && x.repeatable() {
-			continue
+		if err == errUsed && s.reused || err == errUnanswered && x.repeatable() {
+			continue // with a new connection at last, of which neither is said again and again
 		}
 		return err
 	}

@@ -109,9 +109,10 @@ func (r *readiness) peek(fd uintptr) bool {
 	return true
 }
 
-// idle looks whether there is anything to read, which there must not be, nor the end.
+// idle looks whether there is anything to read, which there must not be, nor the end. A byte that is there may as well be taken: the connection is of
+// no use with it. (unix.Recvfrom, which could leave it there, allocates.)
 func (r *readiness) idle(fd uintptr) bool {
-	n, _, err := unix.Recvfrom(int(fd), r.one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	n, err := readFD(int(fd), r.one[:])
 	return n <= 0 && errors.Is(err, unix.EAGAIN)
 }
 
