@@ -105,6 +105,13 @@ func (l *link) isLate() bool {
 	return l.late
 }
 
+// breaksOff tells whether its answer had begun before.
+func (l *link) breaksOff() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.late && l.client != nil
+}
+
 // isGone tells whether the client has gone.
 func (l *link) isGone() bool {
 	l.mu.Lock()

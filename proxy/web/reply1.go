@@ -130,7 +130,7 @@ func (c *client1) writeBehind(p []byte) error {
 
 // limitWrite gives up on a client that does not take its answer.
 func (c *client1) limitWrite() {
-	if c.writeBy.write(c.conn, time.Now(), c.limits.stall) && c.link.isLate() {
+	if c.writeBy.write(c.conn, time.Now(), c.limits.stall) && c.link.breaksOff() {
 		c.conn.SetWriteDeadline(past) // what said so was overwritten
 	}
 }
