@@ -31,7 +31,7 @@ type Config struct {
 type TimeoutsConfig struct {
 	Connect   *time.Duration `yaml:"connect" default:"5s" doc:"Time to connect to a server, TLS with it included."`
 	FirstByte *time.Duration `yaml:"first_byte" default:"60s" doc:"Time from the end of the request to the beginning of the answer."`
-	Idle      *time.Duration `yaml:"idle" default:"60s" doc:"Time without a byte of content in either direction."`
+	Idle      *time.Duration `yaml:"idle" doc:"Time without a byte of content, in either direction; by default 60s for a request's and 5m for an answer's."`
 	Total     *time.Duration `yaml:"total" default:"0s" doc:"Time for the whole exchange."`
 }
 
