@@ -74,6 +74,13 @@ func KindOf(name string) Kind {
 		}
 		return Other
 	}
+	if len(name) <= 8 {
+		return shortKind(name)
+	}
+	return longKind(name)
+}
+
+func shortKind(name string) Kind {
 	switch len(name) {
 	case 2:
 		return either(name, "te", TE)
@@ -107,6 +114,12 @@ func KindOf(name string) Kind {
 		case 'p':
 			return either(name, "priority", Priority)
 		}
+	}
+	return Other
+}
+
+func longKind(name string) Kind {
+	switch len(name) {
 	case 10:
 		switch name[0] | 0x20 {
 		case 'c':
