@@ -50,14 +50,16 @@ func decoder(t testing.TB, encoding string, r io.Reader) io.Reader {
 }
 
 // prose is text that can be compressed, but not to nothing.
-func prose(n int) string {
+func prose(n int) string { return allProse()[:n] }
+
+var allProse = sync.OnceValue(func() string {
 	random := rand.New(rand.NewPCG(1, 2))
 	var b strings.Builder
-	for b.Len() < n {
+	for b.Len() < 1<<20 {
 		fmt.Fprintf(&b, "line %d of %d\n", random.IntN(1000), random.IntN(10))
 	}
-	return b.String()[:n]
-}
+	return b.String()
+})
 
 func TestCompressionDecodesToTheOriginal(t *testing.T) {
 	server := func(w http.ResponseWriter, r *http.Request) {
@@ -83,8 +85,8 @@ func TestCompressionDecodesToTheOriginal(t *testing.T) {
 		w.Header().Set("X-Sum", fmt.Sprint(n))
 	}
 	everyWay(t, server, compressing, func(t *testing.T, w *way) {
-		for _, n := range []int{1 << 10, 10_000, 300_000, 3 << 20} {
-			for _, parts := range []int{0, 1, 7} {
+		for _, n := range []int{1 << 10, 30_000, 1 << 20} {
+			for _, parts := range []int{0, 7} {
 				for _, encoding := range []string{"gzip", "zstd", "br"} {
 					target := fmt.Sprintf("/%d/%d", n, parts)
 					a := w.do(t, "GET", target, "", "Accept-Encoding", encoding)
