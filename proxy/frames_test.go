@@ -112,7 +112,9 @@ func (c *frames) head(id uint32) map[string]string {
 			}
 			return fields
 		case *http2.RSTStreamFrame:
-			c.t.Fatalf("stream %d was reset: %v", f.StreamID, f.ErrCode)
+			if f.StreamID == id {
+				c.t.Fatalf("stream %d was reset: %v", f.StreamID, f.ErrCode)
+			}
 		case *http2.GoAwayFrame:
 			c.t.Fatalf("GOAWAY: %v %s", f.ErrCode, f.DebugData())
 		}

@@ -20,6 +20,7 @@ type body2 struct {
 	mu      sync.Mutex // held while reading
 	state   sync.Mutex // guards what follows
 	eof     bool
+	begun   bool // reading
 	over    bool
 	fault   error
 	request *http.Request
@@ -57,7 +58,7 @@ func (b *body2) announce(r *http.Request, header http.Header) {
 func (b *body2) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.isOver() {
+	if !b.begin() {
 		return 0, errGone
 	}
 	if len(b.rest) == 0 {
@@ -101,18 +102,24 @@ func (b *body2) end(err error) error {
 // Close implements io.Closer. The content belongs to the client's connection.
 func (b *body2) Close() error { return nil }
 
-func (b *body2) isOver() bool {
+// begin tells whether there is to be read at all.
+func (b *body2) begin() bool {
 	b.state.Lock()
 	defer b.state.Unlock()
-	return b.over
+	b.begun = b.begun || !b.over
+	return !b.over
 }
 
-// stop returns when nobody reads the client any more.
+// stop returns when nobody reads the client any more. Content that nobody has begun to read is left for another server.
 func (b *body2) stop() {
 	b.state.Lock()
 	b.over = true
+	reads := b.begun && !b.eof
 	b.state.Unlock()
-	b.mu.Lock() // a read that is under way has been interrupted
+	if reads {
+		b.of.x.client.interrupt()
+	}
+	b.mu.Lock()
 	b.rest = nil
 	b.mu.Unlock()
 }

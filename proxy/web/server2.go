@@ -213,9 +213,6 @@ func (c *conversation2) tell(status int, fields []message.Field) error {
 func (c *conversation2) end() {
 	c.cancel()
 	if c.body != nil {
-		if !c.body.finished() {
-			c.x.client.interrupt()
-		}
 		c.body.stop()
 	}
 }
