@@ -139,6 +139,11 @@ func (x *exchange) more(s *serverConn) error {
 	if err := x.flushPassed(); err != nil {
 		return err
 	}
+	return x.readMore(s)
+}
+
+// readMore waits for more of the content.
+func (x *exchange) readMore(s *serverConn) error {
 	x.now = time.Now()
 	if s.readBy.read(s.tcp, x.now, x.limits.stall) && x.link.isGone() {
 		return &clientError{errGone} // the deadline that said so may have been overwritten
@@ -223,10 +228,13 @@ func (x *exchange) passChunks(s *serverConn) ([]message.Field, error) {
 		if n > 0 && len(s.in.bytes()) > 0 {
 			continue
 		}
+		if err := x.flushPassed(); err != nil { // before making space moves what a client may have kept
+			return nil, err
+		}
 		if s.in.buf != nil && len(s.in.buf.space()) == 0 && !s.in.buf.grow(maxHead) {
 			return nil, errTrailers
 		}
-		if err := x.more(s); err != nil {
+		if err := x.readMore(s); err != nil {
 			return nil, early(err)
 		}
 	}
