@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -296,6 +297,37 @@ func TestIdleUploads(t *testing.T) {
 			want(t, "status", res.StatusCode, 408)
 			eventually(t, "the server is let go", func() bool { return gone.Load() > before })
 		}
+	})
+}
+
+// Answers that end just when their time does are whole or not, but whatever comes next on their connection is.
+func TestTotalThatPassesAtTheEnd(t *testing.T) {
+	server := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/next" {
+			return
+		}
+		w.(http.Flusher).Flush()
+		time.Sleep(soon / 2) // as long as the limit; nothing waits on it
+		io.WriteString(w, "x")
+	}
+	change := func(c *Config) {
+		withTimeouts(rule.TimeoutsConfig{}, rule.TimeoutsConfig{Total: ms(int(soon/time.Millisecond) / 2)})(c)
+		c.Routes = append(c.Routes, RouteConfig{Path: "/next", Service: "web", Rules: rule.Config{Common: rule.Common{Timeouts: &rule.TimeoutsConfig{Total: new(time.Duration)}}}})
+	}
+	everyWay(t, server, change, func(t *testing.T, w *way) {
+		var all sync.WaitGroup
+		for range 30 {
+			all.Go(func() {
+				for range 5 {
+					if res, err := w.client.Get(w.url); err == nil {
+						io.Copy(io.Discard, res.Body)
+						res.Body.Close()
+					}
+					want(t, "next", w.do(t, "GET", "/next", "").StatusCode, 200)
+				}
+			})
+		}
+		all.Wait()
 	})
 }
 

@@ -57,7 +57,6 @@ type exchange struct {
 	line    []byte  // of the access log
 	target  []byte  // as the server sees it, where that is another than the client\'s
 	packing packing
-	expiry  *time.Timer // of an exchange that is limited as a whole
 }
 
 // serve answers the request.
@@ -92,10 +91,16 @@ func (x *exchange) lead() {
 		return
 	}
 	if x.limits.total > 0 {
-		x.expiry = x.link.expireAfter(x.limits.total)
-		defer x.expiry.Stop()
+		defer x.settle(x.link.expireAfter(x.limits.total))
 	}
 	x.forward()
+}
+
+// settle ends the limit for the whole. It may have ended the client's connection just when the answer was whole.
+func (x *exchange) settle(limit *time.Timer) {
+	if x.link.settle(limit) {
+		x.client.last()
+	}
 }
 
 // mayAnswer tells whether a server's answer is to be passed on that has come in time. What takes too long from now on is broken off, for
@@ -191,7 +196,7 @@ func (x *exchange) believe() {
 func (x *exchange) reset() {
 	x.engine, x.front, x.listener, x.table, x.client, x.link, x.req = nil, nil, nil, nil, nil, nil, nil
 	x.res.Reset()
-	x.id, x.address, x.peer, x.route, x.server, x.rules, x.limits, x.expiry = "", "", "", nil, nil, nil, nil, nil
+	x.id, x.address, x.peer, x.route, x.server, x.rules, x.limits = "", "", "", nil, nil, nil, nil
 	x.vars = rule.Vars{Scratch: x.vars.Scratch[:0]}
 	x.packing.reset()
 	clear(x.tried)

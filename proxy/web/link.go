@@ -63,7 +63,7 @@ func (l *link) ClientGone() {
 	}
 }
 
-// expireAfter ends the exchange, if it is not over by then: as a whole it takes too long. The timer is to be stopped, and may even so fire.
+// expireAfter ends the exchange, if it is not over by then: as a whole it takes too long. The timer is for settle.
 func (l *link) expireAfter(limit time.Duration) *time.Timer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,6 +85,18 @@ func (l *link) expire(turn uint) {
 	if l.client != nil {
 		l.client.SetDeadline(past)
 	}
+}
+
+// settle ends what expireAfter began: when it returns the timer does nothing more, and not to what follows either. It tells whether the client's
+// deadlines were set to the past.
+func (l *link) settle(t *time.Timer) (cut bool) {
+	if t.Stop() {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turn++
+	return l.late && l.client != nil
 }
 
 // answers says that the client's answer has begun, so that there is nothing else to tell it any more: false if it should not begin.
