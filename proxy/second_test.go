@@ -172,6 +172,43 @@ func TestHTTP2ServerThatFails(t *testing.T) {
 	}
 }
 
+// Whatever a server does in the middle of an upload is its own fault, and nobody waits for the rest of the content.
+func TestHTTP2ServerThatFailsInAnUpload(t *testing.T) {
+	server := func(w http.ResponseWriter, r *http.Request) {
+		io.ReadFull(r.Body, make([]byte, 10))
+		switch r.URL.Path {
+		case "/early":
+			w.WriteHeader(http.StatusConflict)
+			return
+		case "/middle":
+			w.Write([]byte("begun"))
+			w.(http.Flusher).Flush()
+		}
+		panic(http.ErrAbortHandler)
+	}
+	for _, h2 := range []bool{false, true} {
+		w := newWay(t, server, h2, upstream.H2C, nil)
+		for path, status := range map[string]int{"/before": 502, "/early": 409, "/middle": 200} {
+			r, sent := io.Pipe()
+			defer sent.Close()
+			go io.WriteString(sent, "0123456789")
+			req, _ := http.NewRequestWithContext(t.Context(), "POST", w.url+path, r)
+			res, err := w.client.Do(req)
+			if err != nil {
+				t.Fatal(path, err)
+			}
+			b, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			want(t, path, res.StatusCode, status)
+			want(t, path+" breaks off", err != nil, path == "/middle")
+			if path == "/middle" {
+				want(t, path, string(b), "begun")
+			}
+			w.logged(t, `"path":"`+path+`"`, fmt.Sprintf(`"status":%d`, status))
+		}
+	}
+}
+
 func TestHealthOfHTTP2Servers(t *testing.T) {
 	var status atomic.Int32
 	status.Store(200)

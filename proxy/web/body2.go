@@ -85,7 +85,9 @@ func (b *body2) end(err error) error {
 	b.state.Lock()
 	defer b.state.Unlock()
 	if err != io.EOF {
-		b.fault = err
+		if !b.over { // else we have ended it ourselves
+			b.fault = err
+		}
 		return err
 	}
 	b.eof = true
@@ -99,8 +101,24 @@ func (b *body2) end(err error) error {
 	return io.EOF
 }
 
-// Close implements io.Closer. The content belongs to the client's connection.
-func (b *body2) Close() error { return nil }
+// Close implements io.Closer. The server takes no more of the content, or has gone: a read that is under way ends, for the library waits for that
+// before it says so. What nobody has begun to read may yet be wanted, on another connection.
+func (b *body2) Close() error {
+	b.state.Lock()
+	defer b.state.Unlock()
+	if b.begun {
+		b.halt()
+	}
+	return nil
+}
+
+// halt ends reading. The state is locked, so that the exchange does not end before.
+func (b *body2) halt() {
+	if b.begun && !b.eof && !b.over {
+		b.of.x.client.interrupt()
+	}
+	b.over = true
+}
 
 // begin tells whether there is to be read at all.
 func (b *body2) begin() bool {
@@ -113,12 +131,8 @@ func (b *body2) begin() bool {
 // stop returns when nobody reads the client any more. Content that nobody has begun to read is left for another server.
 func (b *body2) stop() {
 	b.state.Lock()
-	b.over = true
-	reads := b.begun && !b.eof
+	b.halt()
 	b.state.Unlock()
-	if reads {
-		b.of.x.client.interrupt()
-	}
 	b.mu.Lock()
 	b.rest = nil
 	b.mu.Unlock()

@@ -114,6 +114,9 @@ func (s *Stream) write(p []byte, end, flush bool) error {
 	if flush {
 		c.flush()
 	}
+	if s.closed && !c.failed { // all has left, and a client that is done with it may have said so by now
+		return nil
+	}
 	return s.gone()
 }
 
