@@ -24,11 +24,10 @@ type client1 struct {
 	readBy  deadline
 	writeBy deadline
 	state   atomic.Int32 // connState
-	turn    atomic.Uint32
 	link    link
 	cut     atomic.Bool // the front has cut the connection
 	halfs   int         // how often the watcher has found the client's side closed in this turn; the watcher's own
-	seen    uint32      // the turn that the watcher saw last; the watcher's own
+	seen    uint        // the link's turn that the watcher saw last; the watcher's own
 
 	// Of the present request.
 	limits  *limits
@@ -64,6 +63,7 @@ var _ client = (*client1)(nil)
 // serve answers requests until the connection ends.
 func (c *client1) serve() {
 	defer c.front.leave(c)
+	defer c.front.engine.survive(c.address)
 	if !c.introduce() {
 		return
 	}
@@ -133,7 +133,6 @@ func (c *client1) next(first bool) bool {
 
 // begin readies what belongs to one request.
 func (c *client1) begin() {
-	c.turn.Add(1)
 	c.link.reset()
 	if c.cut.Load() { // reset may have forgotten it
 		c.link.ClientGone()

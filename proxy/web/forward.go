@@ -145,11 +145,15 @@ func (x *exchange) converse(s *serverConn, cookie string) error {
 		return errGone
 	}
 	x.client.waiting(true)
-	keep, err := x.talk(s, cookie)
-	x.client.waiting(false)
-	sent := x.stopSending(s)
-	alone := x.link.detach()
-	s.done(keep && sent && alone, x.now)
+	keep := false
+	defer func() { // whatever happens: a goroutine that carries content must not outlive the exchange
+		x.client.waiting(false)
+		sent := x.stopSending(s)
+		alone := x.link.detach()
+		s.done(keep && sent && alone, x.now)
+	}()
+	var err error
+	keep, err = x.talk(s, cookie)
 	return err
 }
 

@@ -57,10 +57,30 @@ func (l *link) detach() bool {
 func (l *link) ClientGone() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.leave()
+}
+
+// goneIn is ClientGone for who found it out in a turn that may be over.
+func (l *link) goneIn(turn uint) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.turn == turn {
+		l.leave()
+	}
+}
+
+func (l *link) leave() {
 	l.gone = true
 	if l.server != nil {
 		l.server.SetDeadline(past)
 	}
+}
+
+// present is the turn of the exchange that runs.
+func (l *link) present() uint {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.turn
 }
 
 // expireAfter ends the exchange, if it is not over by then: as a whole it takes too long. The timer is for settle.
@@ -78,10 +98,8 @@ func (l *link) expire(turn uint) {
 	if l.turn != turn || l.gone {
 		return
 	}
-	l.gone, l.late = true, true
-	if l.server != nil {
-		l.server.SetDeadline(past)
-	}
+	l.late = true
+	l.leave()
 	if l.client != nil {
 		l.client.SetDeadline(past)
 	}

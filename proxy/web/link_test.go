@@ -43,3 +43,19 @@ func TestLimitThatFiresJustBeforeTheEndIsTold(t *testing.T) {
 		t.Errorf("%d interruptions", client)
 	}
 }
+
+func TestClientThatIsFoundGoneTooLate(t *testing.T) {
+	var l link
+	var server interrupted
+	turn := l.present()
+	l.reset()
+	l.attach(&server)
+	l.goneIn(turn)
+	if server != 0 || l.isGone() {
+		t.Error("the next exchange was ended")
+	}
+	l.goneIn(l.present())
+	if server != 1 || !l.isGone() {
+		t.Error("the present exchange goes on")
+	}
+}

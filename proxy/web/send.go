@@ -111,6 +111,7 @@ func (x *exchange) startSending(s *serverConn) {
 func (x *exchange) carryContent() {
 	send := &x.send
 	defer close(send.done)
+	defer send.survive(x)
 	s := send.server
 	var head []byte
 	var sent int64

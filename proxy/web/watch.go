@@ -35,7 +35,7 @@ func (f *Front) watch() {
 
 // look ends the exchange of a client that has gone. One that has only closed its side gets its answer, if that comes soon.
 func (c *client1) look(patience time.Duration) {
-	turn := c.turn.Load()
+	turn := c.link.present()
 	if turn != c.seen {
 		c.seen, c.halfs = turn, 0
 		return // it has not been waiting for a whole tick
@@ -44,7 +44,7 @@ func (c *client1) look(patience time.Duration) {
 	if half {
 		c.halfs++
 	}
-	if (gone || time.Duration(c.halfs)*watchTick > patience) && c.turn.Load() == turn && c.state.Load() == stateWaiting {
-		c.link.ClientGone()
+	if (gone || time.Duration(c.halfs)*watchTick > patience) && c.state.Load() == stateWaiting {
+		c.link.goneIn(turn)
 	}
 }
