@@ -102,7 +102,7 @@ func (v *serving) serve(c *net.TCPConn, config *tls.Config) {
 	case v.stream != nil:
 		v.stream.ServeConn(c)
 	case v.spec.config.TLS:
-		v.web.ServeConn(tls.Server(c, config))
+		v.web.ServeConn(tls.Server(web.Quick(c), config))
 	default:
 		v.web.ServeConn(c)
 	}

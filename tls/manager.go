@@ -93,9 +93,12 @@ func New(options Options) *Manager {
 	m.added.Store(newAddedSet(nil))
 	m.wanted.Store(newWantedSet(nil, nil))
 	m.config = &stdtls.Config{
-		MinVersion:     stdtls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: m.getCertificate,
+		MinVersion: stdtls.VersionTLS12,
+		NextProtos: []string{"h2", "http/1.1"},
+		// Small records at the beginning of each answer would show its first bytes some milliseconds earlier on a slow line, at the
+		// price of a system call for each.
+		DynamicRecordSizingDisabled: true,
+		GetCertificate:              m.getCertificate,
 		// A clone, such as net/http makes, has its own copy of the ticket keys and would miss their
 		// rotation; these two lead it back to ours.
 		WrapSession: func(state stdtls.ConnectionState, session *stdtls.SessionState) ([]byte, error) {

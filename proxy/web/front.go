@@ -79,7 +79,12 @@ func (f *Front) ServeConn(conn net.Conn) {
 	c.setAddress(remoteOf(conn))
 	if t, ok := conn.(*tls.Conn); ok {
 		c.secure = true
-		c.tcp, _ = t.NetConn().(*net.TCPConn)
+		switch below := t.NetConn().(type) {
+		case *quickConn:
+			c.tcp = below.TCPConn
+		case *net.TCPConn:
+			c.tcp = below
+		}
 	} else {
 		c.tcp, _ = conn.(*net.TCPConn)
 	}

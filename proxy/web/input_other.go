@@ -13,6 +13,10 @@ func (*readiness) read(*input) error { return nil }
 
 func (*readiness) exchange(*input, []byte) (int, error) { return 0, nil }
 
+func (*readiness) write([]byte) (int, error) { return 0, nil }
+
+func (*readiness) readInto([]byte) (int, error) { return 0, nil }
+
 func (*readiness) alive() bool { return true }
 
 func peerState(*net.TCPConn) (gone, half bool) { return false, false }

@@ -17,11 +17,19 @@ type readiness struct {
 	try  func(fd uintptr) bool // made once: a closure for each read would be an allocation
 	look func(fd uintptr) bool
 	ask  func(fd uintptr) bool
+	put  func(fd uintptr) bool
+	get  func(fd uintptr) bool
 	in   *input
 	wire []byte // what ask has to write yet
+	to   []byte // where readInto reads to
+	got  int
 	sent int
 	err  error
 	one  [1]byte
+
+	// Of write, which may run beside a read.
+	out    []byte
+	outErr error
 }
 
 func newReadiness(c *net.TCPConn) *readiness {
@@ -30,7 +38,7 @@ func newReadiness(c *net.TCPConn) *readiness {
 		return nil // closed; the first read will say so
 	}
 	r := &readiness{raw: raw}
-	r.try, r.look, r.ask = r.tryRead, r.peek, r.tryAsk
+	r.try, r.look, r.ask, r.put, r.get = r.tryRead, r.peek, r.tryAsk, r.tryPut, r.tryGet
 	return r
 }
 
@@ -66,6 +74,34 @@ func (r *readiness) tryAsk(fd uintptr) bool {
 	return !all
 }
 
+// write writes all of p.
+func (r *readiness) write(p []byte) (int, error) {
+	r.out, r.outErr = p, nil
+	err := r.raw.Write(r.put)
+	n := len(p) - len(r.out)
+	r.out = nil
+	if err != nil {
+		return n, err
+	}
+	return n, r.outErr
+}
+
+func (r *readiness) tryPut(fd uintptr) bool {
+	for len(r.out) > 0 {
+		n, err := writeFD(int(fd), r.out)
+		r.out = r.out[n:]
+		switch {
+		case err == nil:
+		case errors.Is(err, unix.EAGAIN):
+			return false
+		default:
+			r.outErr = &net.OpError{Op: "write", Net: "tcp", Err: err}
+			return true
+		}
+	}
+	return true
+}
+
 // read waits for bytes and reads them into a borrowed buffer.
 func (r *readiness) read(in *input) error {
 	r.in, r.err = in, nil
@@ -96,6 +132,32 @@ func (r *readiness) tryRead(fd uintptr) bool {
 	return true
 }
 
+// readInto waits for bytes and reads them into memory of the caller's.
+func (r *readiness) readInto(p []byte) (int, error) {
+	r.to, r.got, r.err = p, 0, nil
+	err := r.raw.Read(r.get)
+	r.to = nil
+	if err == nil {
+		err = r.err
+	}
+	return r.got, err
+}
+
+func (r *readiness) tryGet(fd uintptr) bool {
+	n, err := readFD(int(fd), r.to)
+	r.got = n
+	switch {
+	case n > 0:
+	case err == nil:
+		r.err = io.EOF
+	case errors.Is(err, unix.EAGAIN):
+		return false
+	default:
+		r.err = &net.OpError{Op: "read", Net: "tcp", Err: err}
+	}
+	return true
+}
+
 // alive tells whether a connection that idles is open and silent, as it has to be to be used.
 func (r *readiness) alive() bool {
 	r.err = nil
@@ -116,15 +178,6 @@ func (r *readiness) idle(fd uintptr) bool {
 	return n <= 0 && errors.Is(err, unix.EAGAIN)
 }
 
-func readFD(fd int, p []byte) (int, error) {
-	for {
-		n, err := unix.Read(fd, p)
-		if err != unix.EINTR {
-			return max(n, 0), err
-		}
-	}
-}
-
 // peerState tells whether the other side of a connection has gone, or has closed its direction.
 func peerState(c *net.TCPConn) (gone, half bool) {
 	raw, err := c.SyscallConn()
@@ -139,13 +192,4 @@ func peerState(c *net.TCPConn) (gone, half bool) {
 		}
 	})
 	return gone || err != nil, half
-}
-
-func writeFD(fd int, p []byte) (int, error) {
-	for {
-		n, err := unix.Write(fd, p)
-		if err != unix.EINTR {
-			return max(n, 0), err
-		}
-	}
 }

@@ -141,8 +141,13 @@ func (c *client1) flush() error {
 		return nil
 	}
 	c.limitWrite()
-	_, err := c.conn.Write(c.out.b[:c.out.w])
+	p := c.out.b[:c.out.w]
 	c.out.w = 0
+	if c.in.wait != nil {
+		_, err := c.in.wait.write(p)
+		return err
+	}
+	_, err := c.conn.Write(p)
 	return err
 }
 
