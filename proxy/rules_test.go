@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -204,11 +206,13 @@ func TestErrorPagesOfRoutes(t *testing.T) {
 		}
 		size := rule.Size(3)
 		c.Services["dead"] = service(deadAddress(t))
+		c.Services["slow"] = service(rawBackend(t, func(c net.Conn) { io.Copy(io.Discard, c) }))
 		none := 0
 		c.Services["none"] = upstream.Config{Servers: []upstream.ServerConfig{{Address: deadAddress(t), Weight: &none}}}
 		c.Routes = []RouteConfig{
 			with(RouteConfig{Path: "/dead", Service: "dead"}),
 			with(RouteConfig{Path: "/none", Service: "none"}),
+			with(RouteConfig{Path: "/slow", Service: "slow", Rules: rule.Config{Common: rule.Common{Timeouts: &rule.TimeoutsConfig{FirstByte: ms(50)}}}}),
 			with(RouteConfig{Path: "/denied", Service: "web", Rules: rule.Config{Deny: []string{"127.0.0.0/8"}}}),
 			with(RouteConfig{Path: "/asked", Service: "web", Rules: rule.Config{BasicAuth: &rule.BasicAuthConfig{Users: map[string]string{"a": hash}}}}),
 			with(RouteConfig{Path: "/small", Service: "web", Rules: rule.Config{Common: rule.Common{MaxBody: &size}}}),
@@ -224,6 +228,7 @@ func TestErrorPagesOfRoutes(t *testing.T) {
 		}{
 			{"/dead", 502, "text/html; charset=utf-8", pages["502"]},
 			{"/none", 503, "text/plain; charset=utf-8", "Sorry."},
+			{"/slow", 504, "text/plain; charset=utf-8", "Sorry."},
 			{"/denied", 403, "application/json", `{"error": 4}`},
 			{"/asked", 401, "text/plain; charset=utf-8", "Who are you?"},
 			{"/small", 413, "application/json", `{"error": 4}`},
