@@ -219,7 +219,7 @@ func TestErrorPagesOfRoutes(t *testing.T) {
 			with(RouteConfig{Path: "/own", Service: "web"}),
 		}
 	}
-	server := func(w http.ResponseWriter, r *http.Request) { http.Error(w, "the server's own", 502) }
+	server := func(w http.ResponseWriter, r *http.Request) { http.Error(w, "the server's own", http.StatusBadGateway) }
 	everyWay(t, server, change, func(t *testing.T, w *way) {
 		for _, tt := range []struct {
 			target     string
