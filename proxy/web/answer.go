@@ -18,7 +18,7 @@ const spliceMin = 64 << 10
 func (x *exchange) passed() []message.Field {
 	fields := x.fields[:0]
 	for _, f := range x.res.Fields {
-		if !x.res.EndsHere(f) {
+		if !x.res.EndsHere(f) && (f.Kind != message.Provenance || !message.EqualFold(f.Name, "x-request-id")) { // which we say
 			fields = append(fields, f)
 		}
 	}
