@@ -10,22 +10,24 @@ import (
 const maxSplices = 128
 
 // spliceStep is how much the kernel carries before deadlines are looked at again.
-const spliceStep = 4 << 20
+const spliceStep = 256 << 10
 
-// carry moves n bytes from one connection to another; on Linux through splice(2), by which they do not leave the kernel. Neither side may
-// stand still for longer than limit, if there is one. Fewer bytes without an error are the source's end.
+// carry moves n bytes from one connection to another; on Linux through splice(2), by which they do not leave the kernel. The source may not
+// stand still for longer than limit, if there is one; the other side has twice that for each step. Fewer bytes without an error are
+// the source's end.
 func carry(to, from *net.TCPConn, n int64, limit time.Duration, l *link) (done int64, err error) {
 	defer func() {
 		to.SetWriteDeadline(time.Time{})
 		from.SetReadDeadline(time.Time{})
 	}()
 	for done < n {
-		end := noTime
+		readBy, writeBy := noTime, noTime
 		if limit > 0 {
-			end = time.Now().Add(limit)
+			now := time.Now()
+			readBy, writeBy = now.Add(limit), now.Add(2*limit)
 		}
-		to.SetWriteDeadline(end)
-		from.SetReadDeadline(end)
+		from.SetReadDeadline(readBy)
+		to.SetWriteDeadline(writeBy)
 		if l.isGone() { // the deadline that said so was overwritten
 			return done, errGone
 		}
@@ -33,8 +35,9 @@ func carry(to, from *net.TCPConn, n int64, limit time.Duration, l *link) (done i
 		moved, err := to.ReadFrom(&step)
 		done += moved
 		if err != nil {
-			if moved > 0 && isTimeout(err) && !l.isGone() {
-				continue // slow, but it moves
+			// A source that is slow may go on. When writing was what took too long, what had been read for it is lost.
+			if moved > 0 && isTimeout(err) && time.Now().Before(writeBy) && !l.isGone() {
+				continue
 			}
 			return done, err
 		}
