@@ -17,6 +17,7 @@ type halfCloser interface {
 
 // tunnel implements client: it carries both directions until both have ended, or one has failed, or the front is cut. There is no time limit.
 func (c *client1) tunnel(fields []message.Field, s *serverConn) (int64, error) {
+	c.close = true // whatever becomes of it, no request follows
 	out := c.output()
 	err := c.respond(101, append(fields, message.Field{Name: "Upgrade", Value: c.req.Upgrade}), 0, false)
 	if err == nil {
@@ -28,7 +29,6 @@ func (c *client1) tunnel(fields []message.Field, s *serverConn) (int64, error) {
 	if err != nil {
 		return 0, &clientError{err}
 	}
-	c.close = true
 	c.readBy.forget()
 	c.writeBy.forget()
 	c.conn.SetDeadline(noTime)
