@@ -182,6 +182,13 @@ func (p *Passwords) knows(d digest) bool {
 	return ok
 }
 
+// Remembered is how many right passwords are known.
+func (p *Passwords) Remembered() int {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return len(p.right)
+}
+
 // remember keeps a digest, in place of any other one if there are too many.
 func (p *Passwords) remember(d digest) {
 	p.mu.Lock()
