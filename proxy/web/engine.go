@@ -10,7 +10,8 @@
 // The host and the normalised path choose a route; the request's target and its Host go to the server as the
 // client sent them. Hop-by-hop fields end here (RFC 9110 §7.6.1). What a client says about where it came from
 // (X-Forwarded-*, Forwarded, X-Real-Ip, X-Request-Id) is discarded, in trailers too, and said by us. If no connection to the
-// chosen server can be made, another one is tried; a request that was sent is never sent again.
+// chosen server can be made, another one is tried. A request that was sent is sent again once, if its method is idempotent, its content was in hand,
+// and a connection that had idled ended without a word (RFC 9110 §9.2.2).
 //
 // # Answers of our own
 //

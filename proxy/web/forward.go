@@ -97,19 +97,25 @@ func (x *exchange) try(server *upstream.Server, cookie string) error {
 	if x.route.protocol == upstream.H2 || x.route.protocol == upstream.H2C {
 		return x.try2(p, cookie)
 	}
-	for {
-		s := p.get(x.send.content == streamContent)
+	for again := false; ; {
+		var s *serverConn
+		if !again {
+			s = p.get(x.send.content == streamContent)
+		}
 		if s == nil {
 			var err error
 			if s, err = p.dial(x.front.life, x.connectLimit()); err != nil {
 				return err
 			}
+			x.now = time.Now() // limits for what follows begin here
 		}
-		err := x.converse(s, cookie)
-		if err == errUsed && s.reused || err == errUnanswered && x.repeatable() {
-			continue // with a new connection at last, of which neither is said again and again
+		switch err := x.converse(s, cookie); {
+		case err == errUsed && s.reused: // with another connection, at last a new one
+		case err == errUnanswered && x.repeatable():
+			again = true // once, with a new connection: the server may have seen it
+		default:
+			return err
 		}
-		return err
 	}
 }
 
