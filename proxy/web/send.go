@@ -117,7 +117,7 @@ func (x *exchange) carryContent() {
 	var sent int64
 	for {
 		p, err := x.client.content()
-		s.writeBy.write(s.tcp, time.Now(), x.limits.content)
+		send.limitWrite(x.limits.content)
 		if len(p) > 0 {
 			if sent += int64(len(p)); send.most > 0 && sent > send.most {
 				send.fail(errTooMuch)
@@ -155,6 +155,19 @@ func (x *exchange) expectAnswer(sent bool) {
 	x.send.complete(sent)
 	if x.link.isGone() { // the deadline that said so may have been overwritten
 		x.send.server.tcp.SetReadDeadline(past)
+	}
+}
+
+// limitWrite gives up on a server that does not take the content.
+func (send *sending) limitWrite(limit time.Duration) {
+	s := send.server
+	if !s.writeBy.write(s.tcp, time.Now(), limit) {
+		return
+	}
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	if send.stopped { // the deadline that said so may have been overwritten
+		s.tcp.SetWriteDeadline(past)
 	}
 }
 
