@@ -331,6 +331,58 @@ func TestTotalThatPassesAtTheEnd(t *testing.T) {
 	})
 }
 
+// Idle is who is silent in both directions: one side may listen for as long as the other speaks.
+func TestIdleIsSilenceOfBoth(t *testing.T) {
+	t.Parallel()
+	const limit, rhythm, times = 2 * time.Second, 50 * time.Millisecond, 60 // which is half as long again
+	server := func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).EnableFullDuplex()
+		io.WriteString(w, ".")
+		w.(http.Flusher).Flush()
+		in := bufio.NewReader(r.Body)
+		if r.URL.Path == "/client-listens" {
+			for range times {
+				time.Sleep(rhythm)
+				io.WriteString(w, ".")
+				w.(http.Flusher).Flush()
+			}
+		}
+		line, err := in.ReadString('\n')
+		fmt.Fprint(w, line, err)
+	}
+	idle := limit
+	everyWay(t, server, withTimeouts(rule.TimeoutsConfig{}, rule.TimeoutsConfig{Idle: &idle}), func(t *testing.T, w *way) {
+		t.Parallel()
+		for _, path := range []string{"/client-listens", "/server-listens"} {
+			r, sent := io.Pipe()
+			req, _ := http.NewRequestWithContext(t.Context(), "POST", w.url+path, r)
+			res, err := w.client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			dots := make([]byte, 1)
+			if path == "/client-listens" {
+				dots = make([]byte, times+1)
+			}
+			if _, err := io.ReadFull(res.Body, dots); err != nil {
+				t.Fatal(path, err)
+			}
+			if path == "/server-listens" {
+				for range times {
+					time.Sleep(rhythm)
+					io.WriteString(sent, ".")
+				}
+			}
+			io.WriteString(sent, "end\n")
+			sent.Close()
+			b, err := io.ReadAll(res.Body)
+			want(t, path, strings.TrimLeft(string(b), "."), "end\n<nil>")
+			want(t, path, err, nil)
+		}
+	})
+}
+
 // A client that does not take its answer is let go in time too.
 func TestTotalOfAClientThatTakesNothing(t *testing.T) {
 	ended := make(chan struct{}, 1)

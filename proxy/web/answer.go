@@ -142,8 +142,19 @@ func (x *exchange) more(s *serverConn) error {
 	return x.readMore(s)
 }
 
-// readMore waits for more of the content.
+// readMore waits for more of the content. The server may be silent for longer while the request's content still comes.
 func (x *exchange) readMore(s *serverConn) error {
+	for {
+		err := x.readPart(s)
+		if err == nil || !isTimeout(err) || !x.send.hasMoved(x.limits.stall) {
+			return err
+		}
+		s.readBy.forget()
+	}
+}
+
+// readPart is readMore within the limit.
+func (x *exchange) readPart(s *serverConn) error {
 	x.now = time.Now()
 	if s.readBy.read(s.tcp, x.now, x.limits.stall) && x.link.isGone() {
 		return &clientError{errGone} // the deadline that said so may have been overwritten

@@ -67,9 +67,13 @@ func (b *body2) Read(p []byte) (int, error) {
 			b.of.tell(100, nil)
 		}
 		part, err := b.of.x.client.content()
+		for err != nil && isTimeout(err) && b.of.hasBegun() {
+			part, err = b.of.x.client.content() // idle is only who is so in both directions, and the answer has a limit of its own
+		}
 		if err != nil {
 			return 0, b.end(err)
 		}
+		b.of.x.send.moves()
 		if b.sent += int64(len(part)); b.of.x.send.most > 0 && b.sent > b.of.x.send.most {
 			return 0, b.end(errTooMuch)
 		}

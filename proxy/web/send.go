@@ -3,6 +3,7 @@ package web
 import (
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tripod/proxy/web/h1"
@@ -28,6 +29,7 @@ type sending struct {
 	chunked bool
 	limit   time.Duration // from the end of the request to the answer
 	done    chan struct{}
+	moved   atomic.Int64 // when the last of it came, in nanoseconds
 
 	mu       sync.Mutex
 	server   *serverConn
@@ -50,6 +52,7 @@ func (s *sending) reset() {
 	clear(s.fields)
 	s.wire, s.body, s.fields, s.taken = s.wire[:0], s.body[:0], s.fields[:0], false
 	s.content, s.most, s.started, s.chunked, s.limit, s.done = noContent, 0, false, false, 0, nil
+	s.moved.Store(0)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.server, s.answered, s.read, s.ended, s.stopped, s.fault = nil, false, false, false, false, nil
@@ -119,6 +122,7 @@ func (x *exchange) carryContent() {
 		p, err := x.client.content()
 		send.limitWrite(x.limits.content)
 		if len(p) > 0 {
+			send.moves()
 			if sent += int64(len(p)); send.most > 0 && sent > send.most {
 				send.fail(errTooMuch)
 				return
@@ -133,6 +137,9 @@ func (x *exchange) carryContent() {
 			continue
 		}
 		if err != io.EOF {
+			if isTimeout(err) && send.isAnswered() {
+				continue // the exchange is idle only if the answer is too, and that has a limit of its own
+			}
 			send.fail(err)
 			return
 		}
@@ -156,6 +163,22 @@ func (x *exchange) expectAnswer(sent bool) {
 	if x.link.isGone() { // the deadline that said so may have been overwritten
 		x.send.server.tcp.SetReadDeadline(past)
 	}
+}
+
+// moves notes that content has come.
+func (send *sending) moves() { send.moved.Store(time.Now().UnixNano()) }
+
+// hasMoved tells whether content has come within a time.
+func (send *sending) hasMoved(within time.Duration) bool {
+	last := send.moved.Load()
+	return last > 0 && time.Since(time.Unix(0, last)) < within
+}
+
+// isAnswered tells whether the answer has begun.
+func (send *sending) isAnswered() bool {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	return send.answered
 }
 
 // limitWrite gives up on a server that does not take the content.

@@ -199,6 +199,13 @@ func (c *conversation2) answered() (late bool) {
 	return c.late
 }
 
+// hasBegun tells whether the answer has begun.
+func (c *conversation2) hasBegun() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.begun
+}
+
 // tell sends the client an informational answer, from a goroutine of the library, unless it is too late for one.
 func (c *conversation2) tell(status int, fields []message.Field) error {
 	c.mu.Lock()
@@ -312,14 +319,10 @@ func (c *conversation2) pass(body io.Reader) error {
 	x := c.x
 	b := x.engine.buffers.get()
 	defer x.engine.buffers.put(b)
-	idle := time.AfterFunc(time.Hour, c.cancel)
-	defer idle.Stop()
+	idle := newIdle(c.cancel, x.limits.stall, &x.send)
+	defer idle.stop()
 	for {
-		if x.limits.stall > 0 {
-			idle.Reset(x.limits.stall)
-		} else {
-			idle.Stop()
-		}
+		idle.restart()
 		n, err := body.Read(b.b)
 		if n > 0 {
 			if err := x.pass(b.b[:n]); err != nil {
