@@ -184,7 +184,7 @@ func (x *exchange) passLength(s *serverConn, left int64) error {
 			return nil
 		}
 		if left >= spliceMin && x.packing.encoder == nil {
-			n, ok, err := x.client.splice(s.tcp, left)
+			n, ok, err := x.client.splice(&s.in, left)
 			if ok {
 				s.readBy.forget()
 				x.bytes += n

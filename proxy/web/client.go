@@ -1,8 +1,6 @@
 package web
 
 import (
-	"net"
-
 	"tripod/proxy/web/message"
 )
 
@@ -34,7 +32,7 @@ type client interface {
 	finish(trailers []message.Field) error
 	// splice carries n bytes of content from a server's connection without their passing through here. ok is false when the client's
 	// side does not allow it, and nothing was done.
-	splice(from *net.TCPConn, n int64) (done int64, ok bool, err error)
+	splice(from *input, n int64) (done int64, ok bool, err error)
 
 	// limit says how long parts of the content may take, in both directions, where that is not the engine's default.
 	limit(l *limits)

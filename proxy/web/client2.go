@@ -1,7 +1,6 @@
 package web
 
 import (
-	"net"
 	"sync"
 
 	"golang.org/x/net/http2"
@@ -207,7 +206,7 @@ func (c *client2) finish(trailers []message.Field) error {
 }
 
 // splice implements client.
-func (c *client2) splice(*net.TCPConn, int64) (int64, bool, error) { return 0, false, nil }
+func (c *client2) splice(*input, int64) (int64, bool, error) { return 0, false, nil }
 
 // tunnel implements client: an extended CONNECT (RFC 8441).
 func (c *client2) tunnel(fields []message.Field, s *serverConn) (int64, error) {

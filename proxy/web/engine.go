@@ -72,6 +72,8 @@ type Options struct {
 	// AccessLog takes one line of JSON with each Write, which must not wait, nor keep the bytes; nil for none.
 	AccessLog io.Writer
 	Timeouts  Timeouts
+	// MaxServers is how many HTTP/1 connections to servers may be open, all servers together; zero is no limit.
+	MaxServers int
 	// Ended is called when a connection that was handed over has ended; nil for nobody.
 	Ended func()
 	// Registry takes the metrics while the engine is open; nil for none.
@@ -85,10 +87,11 @@ type Engine struct {
 	table atomic.Pointer[Table]
 	open  bool
 
+	room      room
 	buffers   buffers
 	exchanges sync.Pool // of *exchange
 	tunnels   sync.Pool // of *tunnelBuffer
-	splices   atomic.Int64
+	pipes     pipes
 	dates     atomic.Pointer[date]
 	plain2    h2.Options // HTTP/2 without TLS, and with it
 	secure2   h2.Options
@@ -107,6 +110,7 @@ func New(o Options) *Engine {
 	o.Timeouts = o.Timeouts.withDefaults()
 	e := &Engine{opts: o, log: o.Log}
 	e.limits = o.Timeouts.limits()
+	e.room.most = int64(o.MaxServers)
 	e.plain2.Log, e.secure2.Log, e.secure2.TLS = o.Log, o.Log, true
 	e.exchanges.New = func() any { return new(exchange) }
 	e.tunnels.New = func() any { return new(tunnelBuffer) }
@@ -131,6 +135,7 @@ func (e *Engine) Close() {
 	if e.open && e.opts.Registry != nil {
 		e.opts.Registry.Unregister(e)
 	}
+	e.pipes.close()
 	e.open = false
 }
 

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"net"
 	"time"
 
 	"tripod/proxy/web/h1"
@@ -166,19 +165,16 @@ func (c *client1) finish(trailers []message.Field) error {
 }
 
 // splice implements client.
-func (c *client1) splice(from *net.TCPConn, n int64) (int64, bool, error) {
-	e := c.front.engine
-	if c.secure || c.framed || c.in.wait == nil {
-		return 0, false, nil
-	}
-	defer e.splices.Add(-1)
-	if e.splices.Add(1) > maxSplices {
+func (c *client1) splice(from *input, n int64) (int64, bool, error) {
+	if c.secure || c.framed || c.in.wait == nil || from.wait == nil {
 		return 0, false, nil
 	}
 	if err := c.flush(); err != nil {
 		return 0, true, &clientError{err}
 	}
-	done, err := carry(c.tcp, from, n, c.limits.stall, &c.link)
-	c.writeBy.forget()
-	return done, true, err
+	done, ok, err := c.front.engine.carry(&c.in, from, n, c.limits.stall, &c.link)
+	if ok {
+		c.writeBy.forget()
+	}
+	return done, ok, err
 }
