@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"tripod/proxy/web/h1"
 	"tripod/proxy/web/message"
 )
@@ -267,6 +269,9 @@ func (x *exchange) broken(err error) {
 	} else if _, ok := err.(*clientError); ok || x.link.isGone() {
 		x.status = statusClientGone
 		return
+	}
+	if cancels(err) {
+		x.second.code = http2.ErrCodeCancel
 	}
 	if err != errLate {
 		x.client.flush() // so that it is seen that there was an answer: who gets none may ask again

@@ -63,7 +63,7 @@ func (t *clients2) ServeStream(s *h2.Stream) {
 	e := t.front.engine
 	x := e.exchange()
 	c := &x.second
-	c.stream, c.front, c.exchange, c.limits = s, t.front, x, &e.limits
+	c.stream, c.front, c.exchange, c.limits, c.code = s, t.front, x, &e.limits, http2.ErrCodeInternal
 	c.link.reset()
 	x.begin(t.front, c, &c.link, s.Request(), t.below.remote, t.below.address, t.below.secure)
 	if t.below.cut.Load() {
@@ -72,7 +72,7 @@ func (t *clients2) ServeStream(s *h2.Stream) {
 	x.serve()
 	s.Watch(nil)
 	if x.abort {
-		s.Reset(http2.ErrCodeInternal) // no-op for a client that has gone
+		s.Reset(c.code) // no-op for a client that has gone
 	}
 	c.end()
 	e.recycle(x)
@@ -88,7 +88,8 @@ type client2 struct {
 	buf      *buffer // for the request's content
 	piece    []byte  // of the answer's content, which the next call sends
 	watched  bool
-	closed   bool // the answer's head was its end
+	closed   bool          // the answer's head was its end
+	code     http2.ErrCode // of an answer that breaks off
 }
 
 func (c *client2) end() {
@@ -96,7 +97,7 @@ func (c *client2) end() {
 		c.front.engine.buffers.put(c.buf)
 	}
 	c.front, c.stream, c.exchange, c.buf, c.piece = nil, nil, nil, nil, nil
-	c.watched, c.closed = false, false
+	c.watched, c.closed, c.code = false, false, http2.ErrCodeNo
 }
 
 // waiting implements client. Once begun, the watch lasts until the stream ends: a server may be silent in the middle of its answer, and is to

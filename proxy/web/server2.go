@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -146,6 +147,8 @@ func (x *exchange) try2(p *serverPool, cookie string) error {
 		case c.wrong() != nil:
 			x.send.started, x.send.fault = true, c.wrong()
 			return errFault
+		case x.cancelled(err):
+			return nil
 		}
 		return err
 	}
@@ -153,6 +156,24 @@ func (x *exchange) try2(p *serverPool, cookie string) error {
 	x.client.waiting(false)
 	c.answer(res, cookie)
 	return nil
+}
+
+// cancelled passes on that a server has cancelled a stream, as one that speaks gRPC does at the call's deadline: to a client that speaks HTTP/2
+// too it means more than an answer of ours could say.
+func (x *exchange) cancelled(err error) bool {
+	if x.req.Major < 2 || !cancels(err) {
+		return false
+	}
+	x.engine.log.LogAttrs(context.Background(), slog.LevelInfo, "server cancelled the request",
+		slog.String("id", x.id), slog.String("service", x.route.service.Name()), slog.String("server", x.server.Address()))
+	x.status, x.abort, x.second.code = 502, true, http2.ErrCodeCancel
+	return true
+}
+
+// cancels tells whether an error is that a server has cancelled its stream.
+func cancels(err error) bool {
+	var reset http2.StreamError
+	return errors.As(err, &reset) && reset.Code == http2.ErrCodeCancel
 }
 
 // conversation2 is one request to a server over HTTP/2.
