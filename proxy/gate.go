@@ -46,6 +46,10 @@ func clientLimit(files int64) int64 {
 	return max(min(files*clientShare/100, (files-reserve)/2), minClients)
 }
 
+// serverLimit is how many connections to HTTP servers may be open, given the limit of clients, zero for the share. Each client of HTTP/1 needs one at
+// most; the streams of HTTP/2 have to do with as many.
+func serverLimit(clients int) int { return max(clients, int(clientLimit(openFileLimit()))) }
+
 // enter lets a connection in, or closes it. Whoever was let in leaves once.
 func (g *gate) enter(c *net.TCPConn) bool {
 	if g.conns.Add(1) <= g.limit {

@@ -27,7 +27,8 @@
 // # Limit
 //
 // Strangers cannot take the files that the rest of the process needs: connections above a share of them are
-// closed as soon as they are accepted (see gate), and counted.
+// closed as soon as they are accepted (see gate), and counted. Nor can they by way of the servers: as many connections to these may be
+// open as clients' (see serverLimit), and a request that needs one more is answered with 503.
 package proxy
 
 import (
@@ -118,7 +119,10 @@ func New(o Options) *Proxy {
 		waiting: make(map[place]error),
 	}
 	p.pool = upstream.New(upstream.Options{StickyKey: o.StickyKey, Log: o.Log, Registry: o.Registry})
-	p.web = web.New(web.Options{Node: o.Node, Log: o.Log, AccessLog: o.AccessLog, Timeouts: o.Timeouts, Ended: p.gate.leave, Registry: o.Registry})
+	p.web = web.New(web.Options{
+		Node: o.Node, Log: o.Log, AccessLog: o.AccessLog, Timeouts: o.Timeouts, Ended: p.gate.leave, Registry: o.Registry,
+		MaxServers: serverLimit(o.MaxConnections),
+	})
 	var connections *slog.Logger
 	if o.AccessLog != nil {
 		connections = slog.New(slog.NewJSONHandler(o.AccessLog, nil))

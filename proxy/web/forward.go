@@ -332,6 +332,8 @@ func (x *exchange) fail(err error) {
 		status, text = 503, "no server is up"
 	case errors.Is(err, upstream.ErrFull):
 		status, text = 503, "every server is busy"
+	case errors.Is(err, errRoom):
+		status, text = 503, "too many requests are under way"
 	case errors.As(err, new(*dialError)):
 		text = "the server cannot be reached"
 		if isTimeout(err) {

@@ -69,15 +69,19 @@ func (p *serverPool) get(look bool) *serverConn {
 		if !look || s.in.wait == nil || s.in.wait.alive() {
 			return s
 		}
-		s.tcp.Close()
+		s.close()
 	}
 }
 
-// dial makes a connection. What fails is a *dialError: nothing of a request was sent.
+// dial makes a connection. The error is a *dialError, or errRoom; nothing of a request was sent.
 func (p *serverPool) dial(ctx context.Context, limit time.Duration) (*serverConn, error) {
+	if !p.engine.room.enter() {
+		return nil, errRoom
+	}
 	dialer := net.Dialer{Timeout: limit}
 	c, err := dialer.DialContext(ctx, "tcp", p.address)
 	if err != nil {
+		p.engine.room.leave()
 		return nil, &dialError{err}
 	}
 	tcp := c.(*net.TCPConn)
@@ -89,8 +93,8 @@ func (p *serverPool) put(s *serverConn, now time.Time) {
 	s.reused, s.idle = true, now
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.gone || len(p.idle) >= maxIdle {
-		s.tcp.Close()
+	if p.gone || len(p.idle) >= maxIdle || p.engine.room.scarce() {
+		s.close()
 		return
 	}
 	p.idle = append(p.idle, s)
@@ -106,7 +110,7 @@ func (p *serverPool) prune() {
 	limit := time.Now().Add(-keepIdle)
 	old := 0
 	for old < len(p.idle) && p.idle[old].idle.Before(limit) {
-		p.idle[old].tcp.Close()
+		p.idle[old].close()
 		old++
 	}
 	left := copy(p.idle, p.idle[old:])
@@ -124,7 +128,7 @@ func (p *serverPool) Close() error {
 	defer p.mu.Unlock()
 	p.gone = true
 	for _, s := range p.idle {
-		s.tcp.Close()
+		s.close()
 	}
 	p.idle = nil
 	if p.h2 != nil {
@@ -141,11 +145,17 @@ func (p *serverPool) Close() error {
 func (s *serverConn) done(keep bool, now time.Time) {
 	if !keep {
 		s.in.drop()
-		s.tcp.Close()
+		s.close()
 		return
 	}
 	s.in.release()
 	s.pool.put(s, now)
+}
+
+// close is called once.
+func (s *serverConn) close() {
+	s.tcp.Close()
+	s.pool.engine.room.leave()
 }
 
 // dialError is the failure to connect: nothing of the request was sent.
