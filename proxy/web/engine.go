@@ -1,5 +1,5 @@
-// Package web is the proxy's HTTP engine: it speaks HTTP/1.1 and HTTP/2 with clients, HTTP/1.1 with servers,
-// and passes bodies, trailers, informational answers and upgraded connections (WebSocket) as they come.
+// Package web is the proxy's HTTP engine: it speaks HTTP/1.1 and HTTP/2 with clients and with servers, and passes bodies, trailers,
+// informational answers and upgraded connections (WebSocket and any other) as they come.
 //
 // An Engine holds what all listeners share, above all the Table of routes, which is swapped whole. A Front is
 // the engine's side of one listening socket: the owner of the socket accepts connections, puts TLS on them
@@ -7,24 +7,25 @@
 //
 // # What happens to a request
 //
-// The host and the normalised path choose a route; the request's target and its Host go to the server as the
-// client sent them. Hop-by-hop fields end here (RFC 9110 §7.6.1). What a client says about where it came from
-// (X-Forwarded-*, Forwarded, X-Real-Ip, X-Request-Id) is discarded, in trailers too, and said by us. If no connection to the
-// chosen server can be made, another one is tried. A request that was sent is sent again once, if its method is idempotent, its content was in hand,
-// and a connection that had idled ended without a word (RFC 9110 §9.2.2).
+// The host and the normalised path choose a route, and its rules (package rule) decide whether the request is let in; unless they say otherwise,
+// its target and its Host go to the server as the client sent them. Hop-by-hop fields end here (RFC 9110 §7.6.1). What a client says about
+// where it came from (X-Forwarded-*, Forwarded, X-Real-Ip, X-Request-Id) is discarded, in trailers too, and said by us. If no connection to the
+// chosen server can be made, another one is tried. A request that was sent is sent again once, if its method is idempotent, its content
+// was in hand, and a connection that had idled ended without a word (RFC 9110 §9.2.2).
 //
 // # Answers of our own
 //
-// They are short plain text with the request's id: 400 (request target or Host that cannot be, OPTIONS *), 404
-// (no route), 405 (CONNECT and TRACE), 408 (the client stopped sending), 502 (no connection to the server, or
-// no HTTP from it), 503 (no server up, or all full), 504 (no answer in time), 505 (no version that we speak). A client that went away before
-// its answer is logged as 499. An answer that breaks off in the middle breaks off at the client as well.
+// They are short plain text with the request's id, or the document's own pages: 400 (what is no request, a target or Host that cannot be,
+// OPTIONS *), 401 and 403 (the route's rules), 404 (no route), 405 (CONNECT and TRACE), 408 (the client stopped sending), 413 (more content than
+// the route takes), 414, 417, 431, 501 and 505 (heads that we do not take), 502 (no connection to the server, or no HTTP from it), 503 (no server
+// up, or all full, or as many requests as there is room for), 504 (no answer in time). A client that went away before its answer is logged as
+// 499. An answer that breaks off in the middle breaks off at the client as well.
 //
 // # Limits
 //
 // A head has at most 64 KiB and ten seconds; a connection idles 75 s; an HTTP/2 connection has 250 streams;
 // a body makes progress every minute until the answer begins, an answer every five minutes. An upgraded
-// connection has no time limit.
+// connection has no time limit. Whatever a stranger makes panic is his own connection (see survive).
 package web
 
 import (

@@ -97,16 +97,6 @@ func (c *Chunked) Decode(buf []byte) (data []byte, n int, err error) {
 // Done tells whether the end has been read.
 func (c *Chunked) Done() bool { return c.state == chunkDone }
 
-// Left is how much of the present chunk's data has not been decoded yet.
-func (c *Chunked) Left() int64 { return c.left }
-
-// Skip counts content that was taken off the connection by other means; n is at most Left.
-func (c *Chunked) Skip(n int64) {
-	if c.left -= n; c.left == 0 {
-		c.state = chunkEnd
-	}
-}
-
 // fair counts the framing of a chunk, and tells whether there is not too much of it: extensions could make any content as dear to
 // read as one likes (RFC 9112 §7.1.1). Chunks of a single byte are fair, since content may come so.
 func (c *Chunked) fair(line int, size int64) bool {

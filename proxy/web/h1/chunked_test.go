@@ -158,22 +158,6 @@ func alike(a, b decoded) bool {
 	return a == b
 }
 
-// Whoever takes a chunk's data off the connection without Decode says so.
-func TestChunkedSkip(t *testing.T) {
-	var c Chunked
-	if data, n, err := c.Decode([]byte("a\r\n012")); string(data) != "012" || n != 6 || err != nil || c.Left() != 7 {
-		t.Fatalf("%q, %d, %v, %d left", data, n, err, c.Left())
-	}
-	c.Skip(4)
-	c.Skip(3)
-	if data, n, err := c.Decode([]byte("\r\n0\r\n\r\n")); len(data) != 0 || n != 7 || err != io.EOF || !c.Done() || c.Left() != 0 {
-		t.Errorf("%q, %d, %v", data, n, err)
-	}
-	if data, n, err := c.Decode([]byte("more")); len(data) != 0 || n != 0 || err != io.EOF {
-		t.Errorf("after the end: %q, %d, %v", data, n, err)
-	}
-}
-
 // Trailers outlive the buffer that they came in.
 func TestTrailersAreCopies(t *testing.T) {
 	wire := []byte("0\r\nX: 1\r\n\r\n")

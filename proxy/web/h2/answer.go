@@ -84,15 +84,6 @@ func (s *Stream) Flush() error {
 // Write sends a part of the content, and with end the last one. It returns when all of it is on its way: p may be used again then. It waits
 // for the client to open its windows, WriteTimeout at the longest, and takes turns with the connection's other streams.
 func (s *Stream) Write(p []byte, end bool) error {
-	return s.write(p, end, true)
-}
-
-// Append is Write for when more follows at once: what it has sent may stay with us until the next Write, Flush or End.
-func (s *Stream) Append(p []byte) error {
-	return s.write(p, false, false)
-}
-
-func (s *Stream) write(p []byte, end, flush bool) error {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,9 +102,7 @@ func (s *Stream) write(p []byte, end, flush bool) error {
 		}
 	}
 	c.pass()
-	if flush {
-		c.flush()
-	}
+	c.flush()
 	if s.closed && !c.failed { // all has left, and a client that is done with it may have said so by now
 		return nil
 	}
