@@ -24,7 +24,7 @@ func TestContentThatDoesNotCome(t *testing.T) {
 	}
 }
 
-// A head that comes too slowly is refused, however steadily it comes.
+// A head that comes too slowly is refused, however steadily it comes, or stops to come.
 func TestSlowHead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes as long as a head may")
@@ -45,6 +45,8 @@ func TestSlowHead(t *testing.T) {
 		{"request line", browse(t, plain), "GET /"},
 		{"TLS", browseTLS(t, secure), "GET / HTTP/1.1\r\nHost: a.test\r\n"},
 		{"second request", browse(t, plain), get1 + "\r\n" + get1},
+		{"one byte", browse(t, plain), "G"},
+		{"one byte over TLS", browseTLS(t, secure), "G"},
 	} {
 		io.WriteString(c.b.c, c.text)
 		if c.name == "second request" {
@@ -53,7 +55,9 @@ func TestSlowHead(t *testing.T) {
 			}
 		}
 		stop := make(chan struct{})
-		all.Go(func() { drip(c.b.c, stop) })
+		if len(c.text) > 1 {
+			all.Go(func() { drip(c.b.c, stop) })
+		}
 		all.Go(func() {
 			defer close(stop)
 			res, _, err := c.b.read("GET")

@@ -162,7 +162,7 @@ func (c *client1) readHead(first bool) (int, error) {
 			c.readBy.forget()
 			c.conn.SetReadDeadline(time.Now().Add(headTimeout))
 			if err := c.in.read(); err != nil {
-				return 0, errGone
+				return 0, c.headless(err)
 			}
 		}
 	}
@@ -219,10 +219,7 @@ func (c *client1) readLine() error {
 			return nil // the caller says so
 		}
 		if err := c.in.read(); err != nil {
-			if isTimeout(err) && !c.cut.Load() {
-				return &h1.Error{Status: 408, Reason: "the request's head did not come in time", Rule: "RFC 9110 §15.5.9"}
-			}
-			return errGone
+			return c.headless(err)
 		}
 		for _, b := range c.in.bytes()[had:] {
 			if b == '\n' {
@@ -230,6 +227,14 @@ func (c *client1) readLine() error {
 			}
 		}
 	}
+}
+
+// headless says why the rest of a head did not come.
+func (c *client1) headless(err error) error {
+	if isTimeout(err) && !c.cut.Load() {
+		return &h1.Error{Status: 408, Reason: "the request's head did not come in time", Rule: "RFC 9110 §15.5.9"}
+	}
+	return errGone
 }
 
 // tooLarge says what of a head is too large.
