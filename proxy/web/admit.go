@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"time"
 
 	"tripod/proxy/web/message"
 	"tripod/proxy/web/rule"
@@ -24,6 +25,9 @@ func (x *exchange) admit() bool {
 		x.fields = append(x.fields[:0], message.Field{Name: "WWW-Authenticate", Value: x.rules.Challenge()})
 		x.page(401, "a user name and a password are needed")
 		return false
+	}
+	if x.rules.Challenge() != "" {
+		x.now = time.Now() // checking a password takes long by intent, and that is not the server's time
 	}
 	if most := x.rules.MaxBody(); most > 0 {
 		if x.req.Length > most {

@@ -55,7 +55,8 @@ func (b *body2) announce(r *http.Request, header http.Header) {
 }
 
 // Read implements io.Reader.
-func (b *body2) Read(p []byte) (int, error) {
+func (b *body2) Read(p []byte) (n int, err error) {
+	defer b.of.engine.surviveCall(b.of.peer, &err) // it runs in a goroutine of the library's
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.begin() {
@@ -79,7 +80,7 @@ func (b *body2) Read(p []byte) (int, error) {
 		}
 		b.rest = part
 	}
-	n := copy(p, b.rest)
+	n = copy(p, b.rest)
 	b.rest = b.rest[n:]
 	return n, nil
 }

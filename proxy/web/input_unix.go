@@ -15,7 +15,7 @@ import (
 type readiness struct {
 	raw  syscall.RawConn
 	try  func(fd uintptr) bool // made once: a closure for each read would be an allocation
-	look func(fd uintptr) bool
+	look func(fd uintptr)
 	ask  func(fd uintptr) bool
 	put  func(fd uintptr) bool
 	get  func(fd uintptr) bool
@@ -161,14 +161,13 @@ func (r *readiness) tryGet(fd uintptr) bool {
 // alive tells whether a connection that idles is open and silent, as it has to be to be used.
 func (r *readiness) alive() bool {
 	r.err = nil
-	return r.raw.Read(r.look) == nil && r.err == nil
+	return r.raw.Control(r.look) == nil && r.err == nil // whatever became of its deadline while it idled
 }
 
-func (r *readiness) peek(fd uintptr) bool {
+func (r *readiness) peek(fd uintptr) {
 	if !r.idle(fd) {
 		r.err = errUsed
 	}
-	return true
 }
 
 // idle looks whether there is anything to read, which there must not be, nor the end. A byte that is there may as well be taken: the connection is of

@@ -120,7 +120,7 @@ func (x *exchange) try2(p *serverPool, cookie string) error {
 	defer x.link.detach()
 	x.client.waiting(true)
 	defer x.client.waiting(false)
-	c := &conversation2{x: x, cancel: cancel, old: x.req.Major == 1 && x.req.Minor == 0}
+	c := &conversation2{x: x, cancel: cancel, engine: x.engine, peer: x.peer, old: x.req.Major == 1 && x.req.Minor == 0}
 	out, err := c.request(ctx)
 	if err != nil {
 		return err
@@ -183,6 +183,8 @@ type conversation2 struct {
 	body   *body2
 	infos  int  // informational answers
 	old    bool // the client knows none
+	engine *Engine
+	peer   string // these two for goroutines of the library's that may outlast the exchange
 
 	mu    sync.Mutex
 	timer *time.Timer // from the request's end to the answer's beginning
@@ -296,7 +298,8 @@ func (c *conversation2) request(ctx context.Context) (*http.Request, error) {
 }
 
 // inform passes an informational answer on. It runs in a goroutine of the library, before the final answer.
-func (c *conversation2) inform(code int, header textproto.MIMEHeader) error {
+func (c *conversation2) inform(code int, header textproto.MIMEHeader) (err error) {
+	defer c.engine.surviveCall(c.peer, &err)
 	if c.infos++; c.infos > maxInfos {
 		return errors.New("too many informational answers")
 	}

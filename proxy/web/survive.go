@@ -27,6 +27,14 @@ func (send *sending) survive(x *exchange) {
 	}
 }
 
+// surviveCall is the same for a call from somebody else's goroutine, which gets an error.
+func (e *Engine) surviveCall(client string, err *error) {
+	if p := recover(); p != nil {
+		e.panicked(client, p)
+		*err = errPanic
+	}
+}
+
 func (e *Engine) panicked(client string, p any) {
 	e.log.LogAttrs(context.Background(), slog.LevelError, "connection panicked",
 		slog.String("client", client), slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))

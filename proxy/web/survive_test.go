@@ -35,3 +35,12 @@ func TestPanicWhileContentIsCarried(t *testing.T) {
 		t.Errorf("no stack in the log: %s", &log)
 	}
 }
+
+// The library that speaks HTTP/2 with servers reads the client's content in goroutines of its own.
+func TestPanicWhileTheLibraryReads(t *testing.T) {
+	e := New(Options{})
+	b := &body2{of: &conversation2{x: &exchange{engine: e}, engine: e}} // without a client, which is the mistake
+	if n, err := b.Read(make([]byte, 1)); n != 0 || err != errPanic {
+		t.Errorf("read %d, %v; want %v", n, err, errPanic)
+	}
+}
