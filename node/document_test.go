@@ -125,10 +125,13 @@ func TestApplyWhileLeadershipMoves(t *testing.T) {
 	if n := <-moved; n < 3 {
 		t.Errorf("leadership moved %d times: nothing is proved", n)
 	}
-	history, err := c.Node(0).Client().History(context.Background())
-	if err != nil || len(history) != applies+1 {
-		t.Errorf("%d documents in the history, want %d: %v", len(history), applies+1, err)
-	}
+	c.Wait("all documents in the history", func() error { // each is there a moment after it is served
+		history, err := c.Node(0).Client().History(context.Background())
+		if err == nil && len(history) != applies+1 {
+			err = fmt.Errorf("%d documents, want %d", len(history), applies+1)
+		}
+		return err
+	})
 }
 
 // moveLeadership hands raft leadership on and on until ctx ends, and returns how often it did.

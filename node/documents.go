@@ -283,7 +283,9 @@ func (d *documents) record(ctx context.Context, v config.Version) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := d.store.Record(ctx, v.Revision, []byte(v.Text)); err != nil && ctx.Err() == nil {
+	// Again and again: while raft leadership changes hands all nodes' attempts may be lost.
+	err := persist(ctx, func(ctx context.Context) error { return d.store.Record(ctx, v.Revision, []byte(v.Text)) })
+	if err != nil && ctx.Err() == nil {
 		d.node.log.Warn("document not recorded in the history", "revision", v.Revision, "error", err)
 	}
 }
