@@ -110,8 +110,8 @@ func TestRequests(t *testing.T) {
 		c.ok(c.headers(next, end, lines...))
 		next += 2
 		f := c.next()
-		if r, ok := f.(*http2.RSTStreamFrame); ok && r.ErrCode == http2.ErrCodeNo {
-			f = c.next()
+		for r, ok := f.(*http2.RSTStreamFrame); ok && r.ErrCode == http2.ErrCodeNo; r, ok = f.(*http2.RSTStreamFrame) {
+			f = c.next() // of a stream before this one, whenever its handler has returned
 		}
 		if h, ok := f.(*http2.MetaHeadersFrame); !ok || h.PseudoValue("status") != "204" {
 			t.Fatalf("got %v", f)
