@@ -206,28 +206,3 @@ func benchmarkLarge(b *testing.B, secure bool) {
 
 func BenchmarkLarge(b *testing.B)    { benchmarkLarge(b, false) }
 func BenchmarkLargeTLS(b *testing.B) { benchmarkLarge(b, true) }
-
-// TestAllocs holds a small request to the memory that it may take: none.
-func TestAllocs(t *testing.T) {
-	if raceEnabled {
-		t.Skip("pools lose things on purpose under the race detector")
-	}
-	s := serve(t, nil, small)
-	l := newLoader(t, s, nil)
-	for range 100 { // fill the pools
-		for range 20 {
-			l.request()
-		}
-		l.finish()
-	}
-	const batch = 20
-	n := testing.AllocsPerRun(200, func() {
-		for range batch {
-			l.request()
-		}
-		l.finish()
-	})
-	if n/batch > 0.5 { // the garbage collector empties the pools now and then
-		t.Errorf("%.2f allocations per request", n/batch)
-	}
-}
