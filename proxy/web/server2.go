@@ -47,8 +47,11 @@ func (p *serverPool) second(r *route) *transport2 {
 	return p.h2
 }
 
-// leave closes the connections that idle.
-func (t *transport2) leave() { t.CloseIdleConnections() }
+// leave closes the connections that idle, and again in a moment: the library is late to see that a request has ended.
+func (t *transport2) leave() {
+	t.CloseIdleConnections()
+	time.AfterFunc(time.Second, t.CloseIdleConnections)
+}
 
 func sameTLS(a, b *upstream.TLSConfig) bool {
 	return a == b || a != nil && b != nil && *a == *b
