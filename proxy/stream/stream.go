@@ -5,6 +5,8 @@
 // comes: the service chooses, and chooses again if connecting fails. Then both directions are copied, by the
 // kernel where neither end has TLS (splice), and the end of each direction is passed on alone, so that a
 // connection may be half closed. What the document says later concerns later connections only.
+//
+// ReadProxyHeader is for whoever accepts connections from a proxy that says whose they are (the PROXY protocol).
 package stream
 
 import (

@@ -34,6 +34,9 @@ type client interface {
 	// side does not allow it, and nothing was done.
 	splice(from *input, n int64) (done int64, ok bool, err error)
 
+	// breaker breaks the answer off, and whoever waits for the client to take it, when its deadline is set to the past.
+	breaker() interrupter
+
 	// limit says how long parts of the content may take, in both directions, where that is not the engine's default.
 	limit(l *limits)
 	// waiting says that a server is waited for, and that the client may be found to have gone meanwhile.

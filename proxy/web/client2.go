@@ -2,6 +2,7 @@ package web
 
 import (
 	"sync"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -131,6 +132,9 @@ func (c *client2) trailers() []message.Field { return c.stream.Trailers() }
 // whole implements client.
 func (c *client2) whole(b []byte, _ int) ([]byte, bool) { return b, false }
 
+// breaker implements client.
+func (c *client2) breaker() interrupter { return resetter{c.stream} }
+
 // limit implements client.
 func (c *client2) limit(l *limits) { c.limits = l }
 
@@ -250,5 +254,14 @@ func (t tunnel2) CloseWrite() error { return t.Stream.End(nil) }
 // Close ends both.
 func (t tunnel2) Close() error {
 	t.Stream.Reset(http2.ErrCodeCancel)
+	return nil
+}
+
+// resetter ends a client's stream when its deadlines are set to the past.
+type resetter struct{ *h2.Stream }
+
+// SetDeadline implements interrupter.
+func (r resetter) SetDeadline(time.Time) error {
+	r.Reset(http2.ErrCodeCancel)
 	return nil
 }

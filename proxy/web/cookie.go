@@ -1,6 +1,7 @@
 package web
 
 import (
+	"net/http"
 	"strings"
 
 	"tripod/proxy/web/message"
@@ -21,11 +22,8 @@ func cookieValue(field, name string) (string, bool) {
 	return "", false
 }
 
-// newCookie is the value of a Set-Cookie field. Names and values are such as need no escaping.
+// newCookie is the value of a Set-Cookie field.
 func newCookie(name, value string, secure bool) string {
-	cookie := name + "=" + value + "; Path=/; HttpOnly; SameSite=Lax"
-	if secure {
-		cookie += "; Secure"
-	}
-	return cookie
+	c := http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode}
+	return c.String()
 }

@@ -12,15 +12,15 @@ type deadline struct {
 	limit time.Duration
 }
 
-// stream is a connection, as far as its deadlines go.
-type stream interface {
+// deadliner is a connection, as far as its deadlines go.
+type deadliner interface {
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
 }
 
 // read bounds what is read from now on; a limit of 0 is none. It tells whether the connection's deadline was changed, and with it perhaps one that
 // somebody else had set to end the waiting.
-func (d *deadline) read(c stream, now time.Time, limit time.Duration) bool {
+func (d *deadline) read(c deadliner, now time.Time, limit time.Duration) bool {
 	if !d.due(now, limit) {
 		return false
 	}
@@ -29,7 +29,7 @@ func (d *deadline) read(c stream, now time.Time, limit time.Duration) bool {
 }
 
 // write is read for what is written.
-func (d *deadline) write(c stream, now time.Time, limit time.Duration) bool {
+func (d *deadline) write(c deadliner, now time.Time, limit time.Duration) bool {
 	if !d.due(now, limit) {
 		return false
 	}

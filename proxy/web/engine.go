@@ -33,6 +33,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -180,7 +181,7 @@ type date struct {
 func (e *Engine) date(now time.Time) string {
 	d := e.dates.Load()
 	if d == nil || d.second != now.Unix() {
-		d = &date{now.Unix(), now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")}
+		d = &date{now.Unix(), now.UTC().Format(http.TimeFormat)}
 		e.dates.Store(d)
 	}
 	return d.text

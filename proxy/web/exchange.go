@@ -27,7 +27,6 @@ type exchange struct {
 	res      message.Response // from the server
 	start    time.Time
 	now      time.Time  // of late; what is waited for is counted from here
-	secure   bool       // the client's connection is TLS
 	proto    string     // how the client came, as far as is known
 	id       string     // good until the exchange is reused
 	remote   netip.Addr // whose connection it is
@@ -55,7 +54,7 @@ type exchange struct {
 	socket  handshake
 	second  client2 // the client's side, if it speaks HTTP/2
 	line    []byte  // of the access log
-	target  []byte  // as the server sees it, where that is another than the client\'s
+	target  []byte  // as the server sees it, where that is another than the client's
 	packing packing
 }
 
@@ -109,22 +108,19 @@ func (x *exchange) mayAnswer() bool {
 	if x.limits.total == 0 {
 		return true
 	}
-	if x.second.stream != nil {
-		return x.link.answers(resetter{x.second.stream})
-	}
-	return x.link.answers(x.client.(*client1).conn)
+	return x.link.answers(x.client.breaker())
 }
 
 // find looks up the route.
 func (x *exchange) find() {
 	x.route = x.table.find(normalHost(x.req.Host), routePath(x.req.Target))
 	x.limits, x.rules = &x.engine.limits, nil
+	if x.route != nil && x.route.limits != nil {
+		x.limits = x.route.limits
+	}
+	x.client.limit(x.limits)
 	if x.route == nil {
 		return
-	}
-	if x.route.limits != nil {
-		x.limits = x.route.limits
-		x.client.limit(x.limits)
 	}
 	if x.rules = x.route.rules; x.rules != nil {
 		path, _ := splitTarget(x.req.Target)
@@ -166,7 +162,7 @@ func (x *exchange) finish() {
 // begin readies an exchange for a request.
 func (x *exchange) begin(f *Front, c client, l *link, r *message.Request, remote netip.Addr, peer string, secure bool) {
 	x.engine, x.front, x.listener, x.table = f.engine, f, f.listener.Load(), f.engine.table.Load()
-	x.client, x.link, x.req, x.secure = c, l, r, secure
+	x.client, x.link, x.req = c, l, r
 	x.start = time.Now()
 	x.now = x.start
 	x.limits = &x.engine.limits
@@ -202,7 +198,7 @@ func (x *exchange) reset() {
 	clear(x.tried)
 	clear(x.fields)
 	x.tried, x.fields, x.line, x.target = x.tried[:0], x.fields[:0], x.line[:0], x.target[:0]
-	x.moves, x.status, x.bytes, x.infos, x.abort, x.secure = 0, 0, 0, 0, false, false
+	x.moves, x.status, x.bytes, x.infos, x.abort = 0, 0, 0, 0, false
 	x.socket = handshake{}
 	x.send.reset()
 }

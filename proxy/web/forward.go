@@ -51,9 +51,7 @@ func (x *exchange) forward() {
 			x.moves++
 			x.table = x.engine.table.Load()
 			x.send.most = 0
-			x.find()
-			x.client.limit(x.limits)
-			if !x.admit() {
+			if x.find(); !x.admit() {
 				return
 			}
 			if x.route == nil || x.route.service == nil {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tripod/proxy/stream"
 	"tripod/proxy/web/rule"
 )
 
@@ -213,7 +214,7 @@ func (c *client1) introduce() bool {
 	if !c.front.listener.Load().ProxyProtocol.Contains(c.remote) {
 		return true
 	}
-	h, err := rule.ReadProxyHeader(c.tcp)
+	h, err := stream.ReadProxyHeader(c.tcp)
 	if err != nil {
 		c.front.engine.debug("no PROXY header", c.address, err)
 		return false

@@ -3,10 +3,6 @@ package web
 import (
 	"sync"
 	"time"
-
-	"golang.org/x/net/http2"
-
-	"tripod/proxy/web/h2"
 )
 
 // past is a deadline that ends whatever waits, noTime one that ends nothing.
@@ -14,15 +10,6 @@ var past, noTime = time.Unix(1, 0), time.Time{}
 
 // interrupter is a connection to a server, or a request on one, as far as it can be interrupted by a deadline in the past.
 type interrupter interface{ SetDeadline(time.Time) error }
-
-// resetter ends a client's stream when its deadlines are set to the past.
-type resetter struct{ *h2.Stream }
-
-// SetDeadline implements interrupter.
-func (r resetter) SetDeadline(time.Time) error {
-	r.Reset(http2.ErrCodeCancel)
-	return nil
-}
 
 // link lets others than its own goroutine end an exchange: whoever finds that the client has gone, or cuts the connection.
 type link struct {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"net/http"
 	"strings"
 
 	"tripod/proxy/web/message"
@@ -10,7 +11,7 @@ import (
 // page answers with a short text of our own. It tells nothing about what is behind us.
 func (x *exchange) page(status int, text string) {
 	b := append(x.line[:0], byte('0'+status/100), byte('0'+status/10%10), byte('0'+status%10), ' ')
-	b = append(b, message.StatusText(status)...)
+	b = append(b, http.StatusText(status)...)
 	b = append(b, ": "...)
 	b = append(b, text...)
 	b = append(b, "\nrequest id: "...)
@@ -95,7 +96,7 @@ func (x *exchange) redirectHTTPS() {
 func (x *exchange) redirect(status int, to string) {
 	to = ascii(to)
 	x.fields = append(x.fields[:0], message.Field{Name: "Location", Value: to, Kind: message.Location})
-	x.text(status, []byte(message.StatusText(status)+": "+to+"\n"))
+	x.text(status, []byte(http.StatusText(status)+": "+to+"\n"))
 }
 
 // ascii percent-encodes the bytes that may not stand in a URI but that clients send (RFC 3986 §2).

@@ -24,6 +24,9 @@ func (c *client1) waiting(yes bool) {
 	c.state.Store(state)
 }
 
+// breaker implements client.
+func (c *client1) breaker() interrupter { return c.conn }
+
 // limit implements client.
 func (c *client1) limit(l *limits) { c.limits = l }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -323,7 +324,7 @@ func (c *conversation2) answer(res *http.Response, cookie string) {
 		x.res.Length = message.Unknown // and not the zero that the library takes a head without content for
 	}
 	x.res.Fields = fieldsOf(x.res.Fields, res.Header)
-	if names := slices.Sorted(keys(res.Trailer)); len(names) > 0 {
+	if names := slices.Sorted(maps.Keys(res.Trailer)); len(names) > 0 {
 		x.res.Fields = append(x.res.Fields, message.Field{Name: "Trailer", Value: strings.Join(names, ", "), Kind: message.Trailer})
 	}
 	err := x.answerHead(cookie, content)
@@ -372,7 +373,7 @@ func (c *conversation2) pass(body io.Reader) error {
 
 // fieldsOf appends the fields of the library's header, by name.
 func fieldsOf(fields []message.Field, h http.Header) []message.Field {
-	for _, name := range slices.Sorted(keys(h)) {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
 		kind := message.KindOf(name)
 		if kind == message.ContentLength || kind == message.TransferEncoding {
 			continue
@@ -382,14 +383,4 @@ func fieldsOf(fields []message.Field, h http.Header) []message.Field {
 		}
 	}
 	return fields
-}
-
-func keys(h http.Header) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for name := range h {
-			if !yield(name) {
-				return
-			}
-		}
-	}
 }

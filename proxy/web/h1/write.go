@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"net/http"
 	"strconv"
 
 	"tripod/proxy/web/message"
@@ -25,7 +26,7 @@ func AppendLength(b []byte, n int64) []byte {
 func AppendStatus(b []byte, status int) []byte {
 	b = append(b, "HTTP/1.1 "...)
 	b = append(b, byte('0'+status/100), byte('0'+status/10%10), byte('0'+status%10), ' ')
-	b = append(b, message.StatusText(status)...)
+	b = append(b, http.StatusText(status)...)
 	return append(b, "\r\n"...)
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,8 +42,8 @@ func echo(s *h2.Stream) {
 		{Name: "Method", Value: r.Method}, {Name: "Target", Value: r.Target}, {Name: "Authority", Value: r.Host},
 		{Name: "Length", Value: fmt.Sprint(r.Length)}, {Name: "Trailer", Value: "Sum"},
 	}
-	if v, ok := message.Lookup(r.Fields, message.Cookie); ok {
-		fields = append(fields, message.Field{Name: "Saw-Cookie", Value: v})
+	if i := slices.IndexFunc(r.Fields, func(f message.Field) bool { return f.Kind == message.Cookie }); i >= 0 {
+		fields = append(fields, message.Field{Name: "Saw-Cookie", Value: r.Fields[i].Value})
 	}
 	if s.Respond(200, fields, false) != nil {
 		return

@@ -88,16 +88,6 @@ func HasContent(method string, status int) bool {
 // it is another protocol.
 func Interim(status int) bool { return status < 200 && status != 101 }
 
-// Lookup returns the first field of a kind.
-func Lookup(fields []Field, k Kind) (value string, ok bool) {
-	for i := range fields {
-		if fields[i].Kind == k {
-			return fields[i].Value, true
-		}
-	}
-	return "", false
-}
-
 func named(names []string, name string) bool {
 	for _, n := range names {
 		if len(n) == len(name) && equalFold(n, name) {

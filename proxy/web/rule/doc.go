@@ -2,7 +2,6 @@
 // the client see, how long and how large things may be, how content is compressed. It knows nothing of connections and versions of
 // HTTP: its functions take what package message has, and an engine calls them in this order.
 //
-//	a connection:  ReadProxyHeader                      who the client is, if a proxy in front says so
 //	a request:     ClientAddress                        behind trusted proxies
 //	               Admit, Authenticate, MaxBody         403, 401 or 503, 413
 //	               Answer, RedirectStatus               if the route leads to no service

@@ -109,11 +109,6 @@ func (c *TimeoutsConfig) override(by *TimeoutsConfig) {
 // Timeouts bound the phases of a request; 0 is no limit.
 type Timeouts struct{ Connect, FirstByte, Idle, Total time.Duration }
 
-// DefaultTimeouts are those of a document that names none.
-func DefaultTimeouts() Timeouts {
-	return Timeouts{Connect: 5 * time.Second, FirstByte: time.Minute, Idle: time.Minute}
-}
-
 // Timeouts are those that the rules name, and the defaults that are given for the others.
 func (r *Rules) Timeouts(defaults Timeouts) Timeouts {
 	if r == nil {

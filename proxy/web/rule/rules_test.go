@@ -20,7 +20,7 @@ func TestNothingToDoIsNil(t *testing.T) {
 	}
 	var r *Rules
 	if r.MaxBody() != 0 || r.RedirectStatus() != 308 || r.Answer() != nil || r.Forwarded() != XForwarded || r.ErrorPage(503) != nil ||
-		r.Compresses() || r.Challenge() != "" || r.Authenticate("") != nil || r.Timeouts(DefaultTimeouts()) != DefaultTimeouts() {
+		r.Compresses() || r.Challenge() != "" || r.Authenticate("") != nil || r.Timeouts(defaults) != defaults {
 		t.Error("nil rules say something")
 	}
 }
@@ -36,7 +36,7 @@ func TestTheRouteGoesBeforeItsService(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Timeouts{Connect: time.Second, FirstByte: 2 * time.Second, Idle: time.Minute}
-	if r.MaxBody() != 5 || !r.Compresses() || r.Timeouts(DefaultTimeouts()) != want || r.ErrorPage(502).Body != "service 502" {
+	if r.MaxBody() != 5 || !r.Compresses() || r.Timeouts(defaults) != want || r.ErrorPage(502).Body != "service 502" {
 		t.Errorf("the service alone: got %+v", r)
 	}
 	r, err = Compile("/", Config{Status: 301, Forwarded: "both", Common: Common{
@@ -48,7 +48,7 @@ func TestTheRouteGoesBeforeItsService(t *testing.T) {
 		t.Fatal(err)
 	}
 	want = Timeouts{Connect: time.Second, Idle: time.Minute, Total: time.Hour}
-	if r.MaxBody() != 7 || r.Compresses() || r.Timeouts(DefaultTimeouts()) != want || r.RedirectStatus() != 301 || r.Forwarded() != Both {
+	if r.MaxBody() != 7 || r.Compresses() || r.Timeouts(defaults) != want || r.RedirectStatus() != 301 || r.Forwarded() != Both {
 		t.Errorf("both: got %+v", r)
 	}
 	for status, want := range map[int]*Page{
@@ -116,3 +116,6 @@ func TestValidate(t *testing.T) {
 	}
 	check(ValidateNetworks([]string{string(long)}), `[0]: "`+string(long[:60])+`…" is no network and no address: write it as 10.0.0.0/8, 2001:db8::/32 or 10.1.2.3`)
 }
+
+// defaults are of somebody who uses the rules.
+var defaults = Timeouts{Connect: 5 * time.Second, FirstByte: time.Minute, Idle: time.Minute}

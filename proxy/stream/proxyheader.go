@@ -1,4 +1,4 @@
-package rule
+package stream
 
 import (
 	"bytes"
@@ -126,7 +126,7 @@ func parseV1(line string) (ProxyHeader, error) {
 
 // parsePort takes no sign and no leading zero.
 func parsePort(s string) (uint16, bool) {
-	if !isDigits(s) || len(s) > 1 && s[0] == '0' {
+	if len(s) > 1 && s[0] == '0' {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(s, 10, 16)
