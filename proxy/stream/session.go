@@ -150,12 +150,13 @@ func (s *session) handshake() error {
 // connect finds a server that takes the connection.
 func (s *session) connect() (*net.TCPConn, error) {
 	dialer := net.Dialer{Timeout: s.front.engine.opts.Connect}
-	var tried []*upstream.Server
+	ask := s.ask()
 	var fault error
 	for {
-		server, err := s.listener.Service.Acquire(s.front.ctx, "", tried)
+		server, err := s.listener.Service.Acquire(s.front.ctx, ask)
 		if now := s.front.listener.Load(); errors.Is(err, upstream.ErrGone) && fault == nil && now.Service != s.listener.Service {
 			s.listener = now // the document changed while the connection waited for a server
+			ask = s.ask()
 			continue
 		}
 		if err != nil {
@@ -164,14 +165,26 @@ func (s *session) connect() (*net.TCPConn, error) {
 		s.server = server
 		c, err := dialer.DialContext(s.front.ctx, "tcp", server.Address())
 		if err == nil {
+			server.Answered(0)
 			return c.(*net.TCPConn), nil
 		}
 		server.Release()
-		fault, tried = err, append(tried, server)
-		if len(tried) >= maxTries || time.Since(s.start) > triesTime || s.front.ctx.Err() != nil {
+		server.Failed(err)
+		fault = err
+		ask.Try(server)
+		if len(ask.Tried) >= maxTries || time.Since(s.start) > triesTime || s.front.ctx.Err() != nil {
 			return nil, fault
 		}
 	}
+}
+
+// ask is what the connection is known by.
+func (s *session) ask() *upstream.Ask {
+	ask := &upstream.Ask{}
+	if _, byIP := s.listener.Service.HashOn(); byIP {
+		ask.Hash = upstream.HashOf(addrOf(s.raw.RemoteAddr()))
+	}
+	return ask
 }
 
 // copyBuffer carries one direction where the kernel cannot.

@@ -4,8 +4,12 @@ import (
 	"container/heap"
 	"context"
 	"math/rand/v2"
+	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"tripod/proxy/upstream/health"
 )
 
 const (
@@ -20,11 +24,20 @@ const (
 // check is the repeated health check of one server. Its fields are guarded by the checker's mutex.
 type check struct {
 	server  *Server
-	config  HealthConfig
-	speech  speech
+	config  health.Config
+	target  health.Target
 	due     time.Time
-	index   int // in the queue; -1 while it runs
+	index   int          // in the queue; -1 while it runs
+	next    atomic.Int64 // when it is due, in nanoseconds since 1970
 	removed bool
+}
+
+// kind is how the server is asked.
+func (c *check) kind() health.Type {
+	if c == nil {
+		return health.HTTP
+	}
+	return c.config.Type
 }
 
 // checker runs the checks of all servers: one goroutine with a queue by time, and one short-lived goroutine
@@ -93,26 +106,32 @@ func (c *checker) pop() (*check, time.Duration) {
 
 func (c *checker) runOne(ch *check) {
 	c.mu.Lock()
-	config, speech, removed := ch.config, ch.speech, ch.removed
+	config, target, removed := ch.config, ch.target, ch.removed
 	c.mu.Unlock()
 	if !removed {
-		err := speech.probe(c.ctx, ch.server.address, config)
+		verdict, err := config.Probe(c.ctx, target)
 		if c.ctx.Err() == nil {
-			ch.server.result(ch, config, err)
+			ch.server.result(ch, config, verdict, err)
 		}
 	}
 	<-c.slots
+	changing := ch.server.changing()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ch.removed {
 		return
 	}
+	interval := ch.config.Interval
+	if changing {
+		interval = ch.config.Fast
+	}
 	// Counted from when the check was due, so that a slow answer does not make checks rarer.
-	ch.due = ch.due.Add(jitter(ch.config.Interval))
+	ch.due = ch.due.Add(jitter(interval))
 	if now := time.Now(); ch.due.Before(now) {
 		ch.due = now
 	}
 	c.push(ch)
+	ch.next.Store(ch.due.UnixNano())
 }
 
 // jitter varies an interval by a tenth either way, so that the checks of many nodes do not fall together.
@@ -157,11 +176,11 @@ func (c *checker) remove(ch *check) {
 }
 
 // change gives a check another configuration. A shorter interval holds at once.
-func (c *checker) change(ch *check, h HealthConfig, s speech) {
+func (c *checker) change(ch *check, h health.Config, t health.Target) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ch.speech = s
-	if ch.config == h {
+	ch.target = t
+	if reflect.DeepEqual(ch.config, h) {
 		return
 	}
 	ch.config = h

@@ -50,7 +50,7 @@ func (s *Service) collect(name string, d descs, out chan<- prometheus.Metric) {
 		}
 		out <- prometheus.MustNewConstMetric(d.up, prometheus.GaugeValue, up, name, server.address)
 		out <- prometheus.MustNewConstMetric(d.total, prometheus.CounterValue, float64(server.total.Load()), name, server.address)
-		out <- prometheus.MustNewConstMetric(d.active, prometheus.GaugeValue, float64(server.active.Load()), name, server.address)
+		out <- prometheus.MustNewConstMetric(d.active, prometheus.GaugeValue, float64(server.place.Running()), name, server.address)
 		if states[i][1] {
 			out <- prometheus.MustNewConstMetric(d.checks, prometheus.CounterValue, float64(server.passed.Load()), name, server.address, "pass")
 			out <- prometheus.MustNewConstMetric(d.checks, prometheus.CounterValue, float64(server.failed.Load()), name, server.address, "fail")

@@ -26,13 +26,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"tripod/proxy/upstream/resolve"
 )
 
 // ErrNoneUp means that a service has no server that is up and takes requests.
@@ -48,6 +47,10 @@ var ErrGone = errors.New("the service is not in the document any more")
 type Options struct {
 	// StickyKey signs sticky cookies; the same on every node, so that a cookie of one is good at another.
 	StickyKey []byte
+	// Zone is the node's own failure domain; empty for none.
+	Zone string
+	// NameServers are asked for the addresses of servers that the document names, as address:port; empty are the system's.
+	NameServers []string
 	// Log takes health changes; nil discards them.
 	Log *slog.Logger
 	// Registry takes the metrics while the pool is open; nil for none.
@@ -60,10 +63,13 @@ type Pool struct {
 	log      *slog.Logger
 	services atomic.Pointer[map[string]*Service]
 	checker  *checker
+	resolver *resolve.Resolver
 
-	mu     sync.Mutex // serialises Commit, Open and Close
-	opened bool
-	closed bool
+	mu         sync.Mutex // serialises Commit, Open and Close
+	opened     bool
+	orders     map[string]map[string]Order
+	registered map[string][]Registration
+	closed     bool
 }
 
 // New returns a pool without services.
@@ -71,13 +77,13 @@ func New(o Options) *Pool {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Pool{opts: o, log: o.Log, checker: newChecker()}
+	p := &Pool{opts: o, log: o.Log, checker: newChecker(), resolver: resolve.New(resolve.Options{Servers: o.NameServers, Log: o.Log})}
 	p.services.Store(&map[string]*Service{})
 	return p
 }
 
 // Open starts the health checks.
-func (p *Pool) Open(context.Context) error {
+func (p *Pool) Open(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.opened {
@@ -88,19 +94,23 @@ func (p *Pool) Open(context.Context) error {
 			return err
 		}
 	}
+	if err := p.resolver.Open(ctx); err != nil {
+		return err
+	}
 	p.opened = true
 	p.checker.start()
 	return nil
 }
 
 // Close ends the health checks and closes what is kept open to the servers.
-func (p *Pool) Close(context.Context) error {
+func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.opened || p.closed {
 		return nil
 	}
 	p.closed = true
+	err := p.resolver.Close(ctx)
 	p.checker.stop()
 	for _, s := range *p.services.Load() {
 		s.close()
@@ -108,7 +118,27 @@ func (p *Pool) Close(context.Context) error {
 	if p.opts.Registry != nil {
 		p.opts.Registry.Unregister(p)
 	}
-	return nil
+	return err
+}
+
+// SetOrders makes these all words of operators, by service and address. They hold for servers that come later, too.
+func (p *Pool) SetOrders(orders map[string]map[string]Order) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.orders = orders
+	for name, s := range *p.services.Load() {
+		p.checker.add(s.setOrders(orders[name]))
+	}
+}
+
+// SetRegistered makes these all servers that registered themselves, by service. Those for services that the document has not wait for it.
+func (p *Pool) SetRegistered(registered map[string][]Registration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.registered = registered
+	for name, s := range *p.services.Load() {
+		p.checker.add(s.setRegistered(registered[name]))
+	}
 }
 
 // Service returns the service of that name, nil if the document has none.
@@ -150,7 +180,7 @@ func (p *Plan) Commit() {
 	former := *pool.services.Load()
 	var fresh []*check
 	for name, s := range p.services {
-		fresh = append(fresh, s.apply(p.configs[name])...)
+		fresh = append(fresh, s.apply(p.configs[name], pool.orders[name], pool.registered[name])...)
 	}
 	pool.services.Store(&p.services)
 	for name, s := range former {
@@ -170,40 +200,4 @@ func (p *Plan) Retire() {
 		s.close()
 	}
 	p.leaving = nil
-}
-
-// ServiceStatus is what Status tells about a service.
-type ServiceStatus struct {
-	Name    string         `json:"name"`
-	Balance Balance        `json:"balance"`
-	Servers []ServerStatus `json:"servers"`
-}
-
-// ServerStatus is what Status tells about a server.
-type ServerStatus struct {
-	Address string `json:"address"`
-	Up      bool   `json:"up"`
-	// Checking is true until the first health check of a new server has ended.
-	Checking bool   `json:"checking,omitempty"`
-	Weight   int    `json:"weight"`
-	Backup   bool   `json:"backup,omitempty"`
-	Zone     string `json:"zone,omitempty"`
-	// MaxConnections is the limit of Active; 0 is none.
-	MaxConnections int    `json:"max_connections,omitempty"`
-	Active         int64  `json:"active"`
-	Total          uint64 `json:"total"`
-	// Since is when the server came up or went down.
-	Since time.Time `json:"since"`
-	// Error is why the last health check failed; empty if it passed.
-	Error string `json:"error,omitempty"`
-}
-
-// Status tells about every service, by name, with its servers in the document's order.
-func (p *Pool) Status() []ServiceStatus {
-	services := *p.services.Load()
-	out := make([]ServiceStatus, 0, len(services))
-	for _, name := range slices.Sorted(maps.Keys(services)) {
-		out = append(out, services[name].status())
-	}
-	return out
 }

@@ -2,10 +2,7 @@ package upstream
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
-	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,121 +15,158 @@ const firstCheckWait = 2 * time.Second
 type Service struct {
 	name  string
 	owner *Pool
-	turn  atomic.Uint64 // next place in the schedule; lives through every view
+	turn  atomic.Uint64 // next place in the rotation; lives through every view
 	view  atomic.Pointer[view]
+	queue queue
 
-	mu      sync.Mutex // guards what follows and the servers' health; serialises changes of view
-	config  Config
-	servers []*Server // in the document's order
+	running     atomic.Int64 // requests at all servers
+	connections atomic.Int64 // to all servers
+	budget      budget
+	resent      atomic.Uint64 // requests that were sent again
+	overBudget  atomic.Uint64 // and those that were not, for too many were
+	ejections   atomic.Uint64
+
+	mu         sync.Mutex // guards what follows and the servers' health; serialises changes of view
+	config     Config
+	planned    bool // a document has had it
+	sticky     *Sticky
+	orders     map[string]Order // by address
+	registered []Registration
+	names      map[question]*answer // what name servers say
+	servers    []*Server            // the document's, in its order, then those that registered
+	compared   time.Time            // when the servers' answers were last compared
+	timer      *time.Timer          // for what comes with time
+	closed     bool
 }
 
 func newService(p *Pool, name string) *Service {
 	s := &Service{name: name, owner: p}
-	s.view.Store(&view{changed: make(chan struct{})})
+	s.view.Store(s.newView(time.Now()))
 	return s
 }
 
 // Name is the service's name in the document.
 func (s *Service) Name() string { return s.name }
 
-// StickyCookie is the name of the cookie that keeps a client on its server; empty for none.
-func (s *Service) StickyCookie() string { return s.view.Load().cookie }
+// Sticky is how clients are kept on their servers; nil if they are not.
+func (s *Service) Sticky() *Sticky { return s.view.Load().sticky }
 
-// Acquire chooses a server for one request (or TCP connection) and counts it there until Server.Release.
-//
-// cookie is the value of the client's sticky cookie, empty if it has none; a server that it names is taken
-// if it may be. Servers in tried are passed over: they failed this request already. The error is ErrNoneUp,
-// ErrFull, ErrGone or the context's.
-func (s *Service) Acquire(ctx context.Context, cookie string, tried []*Server) (*Server, error) {
+// HashOn is what a request to the service is known by. ByIP means the client's address; a zero HashConfig without it means nothing.
+func (s *Service) HashOn() (on HashConfig, byIP bool) {
 	v := s.view.Load()
-	server, err := v.choose(&s.turn, cookie, tried)
-	if err == nil {
-		server.total.Add(1)
-		return server, nil
-	}
-	if !v.pending || len(tried) > 0 {
-		return nil, err
-	}
-	return s.await(ctx, v, cookie)
+	return v.hash, v.byIP
 }
 
-// await waits for the first check of new servers, for no other server is up.
-func (s *Service) await(ctx context.Context, v *view, cookie string) (*Server, error) {
-	timer := time.NewTimer(firstCheckWait)
-	defer timer.Stop()
-	for {
-		select {
-		case <-v.changed:
-		case <-timer.C:
-			return nil, ErrNoneUp
-		case <-ctx.Done():
-			return nil, ctx.Err()
+// Acquire chooses a server for one request (or TCP connection) and counts it there until Server.Release. Where all have as many as they may, the request
+// waits for its turn. The error is ErrNoneUp, ErrFull, ErrGone or the context's.
+func (s *Service) Acquire(ctx context.Context, ask *Ask) (*Server, error) {
+	fault := ErrFull
+	if s.queue.length() == 0 || len(ask.Tried) > 0 { // nobody overtakes those who wait, but for who has waited before
+		server, err := s.take(ask)
+		if err == nil || err != ErrFull && err != errUnchecked {
+			return server, err
 		}
-		v = s.view.Load()
-		server, err := v.choose(&s.turn, cookie, nil)
-		if err == nil {
-			server.total.Add(1)
-			return server, nil
-		}
-		if !v.pending {
+		if len(ask.Tried) > 0 {
 			return nil, err
 		}
+		fault = err
 	}
+	return s.wait(ctx, ask, fault)
+}
+
+// take chooses a server without waiting.
+func (s *Service) take(ask *Ask) (*Server, error) {
+	v := s.view.Load()
+	if n := s.running.Add(1); v.limits.requests > 0 && n > v.limits.requests {
+		s.running.Add(-1)
+		return nil, ErrFull
+	}
+	server, err := v.choose(ask)
+	if err != nil {
+		s.running.Add(-1)
+		return nil, err
+	}
+	server.total.Add(1)
+	return server, nil
 }
 
 // apply makes c the service's configuration and returns the checks that are to be started.
-func (s *Service) apply(c Config) []*check {
+func (s *Service) apply(c Config, orders map[string]Order, registered []Registration) []*check {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.orders, s.registered = orders, registered
+	s.config, s.planned = c, true
+	s.sticky = newSticky(c.Sticky, s.name, s.owner.opts.StickyKey)
+	s.watchNames()
+	return s.settle()
+}
+
+// setOrders makes these the operators' words about the service's servers.
+func (s *Service) setOrders(orders map[string]Order) []*check {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(orders) == 0 && len(s.orders) == 0 {
+		return nil
+	}
+	s.orders = orders
+	return s.settle()
+}
+
+// setRegistered makes these the servers that registered themselves.
+func (s *Service) setRegistered(registered []Registration) []*check {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.EqualFunc(registered, s.registered, Registration.same) {
+		return nil
+	}
+	s.registered = registered
+	return s.settle()
+}
+
+// settle makes the servers what the document, name servers, registrations and operators say. It returns the checks that are to be started. s.mu is
+// held.
+func (s *Service) settle() []*check {
+	if s.closed || !s.planned {
+		return nil
+	}
 	former := make(map[string]*Server, len(s.servers))
 	for _, server := range s.servers {
 		former[server.address] = server
 	}
-	health, speech := c.Health.withDefaults(), speechOf(c)
+	now := time.Now()
+	targets := s.targets()
+	servers := make([]*Server, len(targets))
 	var fresh []*check
-	servers := make([]*Server, len(c.Servers))
-	for i, sc := range c.Servers {
-		server := former[sc.Address]
+	for i, t := range targets {
+		server := former[t.Address]
 		if server == nil {
-			server = &Server{service: s, address: sc.Address, since: time.Now()}
+			server = &Server{service: s, address: t.Address, since: now, entered: now}
 		}
-		delete(former, sc.Address)
+		delete(former, t.Address)
 		servers[i] = server
-		if c.Sticky != nil && server.cookie == "" {
-			server.cookie = s.cookieOf(sc.Address)
+		server.target, server.name = t, t.name
+		if s.sticky != nil && server.tag == "" {
+			server.tag = s.sticky.tagOf(t.Address)
 		}
-		if ch := server.setHealth(health, speech); ch != nil {
+		server.obey(s.orders[t.Address], now)
+		if ch := server.setCheck(s.config, now); ch != nil {
 			fresh = append(fresh, ch)
 		}
 	}
 	for _, server := range former {
 		server.leave()
 	}
-	s.config, s.servers = c, servers
-	s.rebuild()
+	s.servers = servers
+	s.rebuild(now)
 	return fresh
 }
 
-// setHealth starts, changes or ends the server's checks; what is known of its health stays. It returns a
-// check that is to be started. Service.mu is held.
-func (s *Server) setHealth(h *HealthConfig, sp speech) *check {
-	if h == nil {
-		if s.check != nil {
-			s.service.owner.checker.remove(s.check)
-			s.check = nil
-		}
-		if !s.up {
-			s.up, s.since = true, time.Now()
-		}
-		s.checked, s.reason, s.streak = true, "", 0
-		return nil
+// obey takes an operator's word. Service.mu is held.
+func (s *Server) obey(o Order, now time.Time) {
+	if was := s.order.State; (was == Drain || was == Maint) && o.State != Drain && o.State != Maint {
+		s.warming = now
 	}
-	if s.check != nil {
-		s.service.owner.checker.change(s.check, *h, sp)
-		return nil
-	}
-	s.check = &check{server: s, config: *h, speech: sp}
-	return s.check
+	s.order = o
 }
 
 // close ends everything that belongs to the service. Requests that came for it before may still use the
@@ -140,105 +174,81 @@ func (s *Server) setHealth(h *HealthConfig, sp speech) *check {
 func (s *Service) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.forgetNames()
 	for _, server := range s.servers {
 		server.leave()
 	}
-	former := s.view.Load()
-	if former.gone {
-		return
+	if s.timer != nil {
+		s.timer.Stop()
 	}
-	last := *former
-	last.gone, last.pending, last.changed = true, false, make(chan struct{})
+	last := *s.view.Load()
+	last.gone, last.pending = true, false
 	s.view.Store(&last)
-	close(former.changed)
+	s.serveQueue()
 }
 
-// cookieOf is the cookie value that names a server. It tells nothing about the address: it is keyed, and
-// the key is known to the nodes only.
-func (s *Service) cookieOf(address string) string {
-	mac := hmac.New(sha256.New, s.owner.opts.StickyKey)
-	mac.Write([]byte(s.name))
-	mac.Write([]byte{'|'})
-	mac.Write([]byte(address))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:12])
-}
-
-// result takes the outcome of a health check made by h, nil if it passed.
-func (s *Server) result(c *check, h HealthConfig, err error) {
-	if err == nil {
-		s.passed.Add(1)
-	} else {
-		s.failed.Add(1)
-	}
-	svc := s.service
-	svc.mu.Lock()
-	defer svc.mu.Unlock()
-	if s.check != c {
-		return // removed, or checked no more, while this check ran
-	}
-	first := !s.checked
-	s.checked = true
-	pass := err == nil
-	s.reason = ""
-	if !pass {
-		s.reason = err.Error()
-	}
-	limit := h.Fall
-	if pass {
-		limit = h.Rise
-		if !s.proven {
-			limit = 1
-		}
-	}
-	s.proven = s.proven || pass
-	if pass == s.up {
-		s.streak = 0
-	} else if s.streak++; s.streak >= limit {
-		s.up, s.streak, s.since = pass, 0, time.Now()
-		svc.logHealth(s)
-		svc.rebuild()
+// rebuild makes a new view of the servers that may be chosen, and sees to what comes with time. s.mu is held.
+func (s *Service) rebuild(now time.Time) {
+	if s.closed {
 		return
 	}
-	if first {
-		if !pass {
-			svc.logHealth(s)
+	v := s.newView(now)
+	s.view.Store(v)
+	// A request that left while the view was made may have told the former one.
+	for _, server := range v.servers {
+		v.set.Left(&server.place)
+	}
+	s.serveQueue()
+	s.arm(now)
+}
+
+// warmSteps is in how many steps a server warms up.
+const warmSteps = 20
+
+// arm sets the timer for the next change that comes with time. s.mu is held.
+func (s *Service) arm(now time.Time) {
+	var next time.Time
+	at := func(t time.Time) {
+		if t.After(now) && (next.IsZero() || t.Before(next)) {
+			next = t
 		}
-		svc.rebuild()
+	}
+	slow := s.config.SlowStart
+	for _, server := range s.servers {
+		e := &server.ejected
+		at(e.until)
+		if server.order.State == Drain {
+			at(server.order.Until)
+		}
+		if slow > 0 && !server.warming.IsZero() && now.Before(server.warming.Add(slow)) {
+			at(now.Add(max(slow/warmSteps, 10*time.Millisecond)))
+		}
+	}
+	if p := s.config.Passive; p != nil && p.Margin > 0 {
+		at(now.Add(p.passive().window))
+	}
+	switch {
+	case next.IsZero():
+	case s.timer == nil:
+		s.timer = time.AfterFunc(next.Sub(now), s.tick)
+	default:
+		s.timer.Reset(next.Sub(now))
 	}
 }
 
-func (s *Service) logHealth(server *Server) {
-	attrs := []slog.Attr{slog.String("service", s.name), slog.String("server", server.address)}
-	if server.up {
-		s.owner.log.LogAttrs(context.Background(), slog.LevelInfo, "server is up", attrs...)
-		return
-	}
-	attrs = append(attrs, slog.String("error", server.reason))
-	s.owner.log.LogAttrs(context.Background(), slog.LevelWarn, "server is down", attrs...)
-}
-
-// rebuild makes a new view of the servers that may be chosen. s.mu is held.
-func (s *Service) rebuild() {
-	former := s.view.Load()
-	s.view.Store(newView(s.config, s.servers))
-	close(former.changed)
-}
-
-func (s *Service) status() ServiceStatus {
+// tick does what comes with time.
+func (s *Service) tick() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := ServiceStatus{Name: s.name, Balance: s.config.Balance, Servers: make([]ServerStatus, len(s.servers))}
-	if out.Balance == "" {
-		out.Balance = RoundRobin
+	if s.closed {
+		return
 	}
-	for i, server := range s.servers {
-		c := s.config.Servers[i]
-		out.Servers[i] = ServerStatus{
-			Address: server.address, Up: server.up, Checking: !server.checked,
-			Weight: c.weight(), Backup: c.Backup, Zone: c.Zone, MaxConnections: c.MaxConnections,
-			Active: server.active.Load(), Total: server.total.Load(),
-			Since: server.since, Error: server.reason,
-		}
-	}
-	return out
+	now := time.Now()
+	s.readmit(now)
+	s.compare(now)
+	s.rebuild(now)
 }

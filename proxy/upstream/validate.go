@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // FieldError says what is wrong with one field of a component of the document.
@@ -42,10 +41,14 @@ func (c Config) Validate() error {
 	fault := func(field, format string, args ...any) {
 		errs = append(errs, Errorf(field, format, args...))
 	}
-	switch c.Balance {
-	case "", RoundRobin, LeastRequests:
+	errs = append(errs, c.balanceFaults()...)
+	switch c.AllDown {
+	case "", FailFast, Panic:
 	default:
-		fault("balance", "unknown balance %q: use %s or %s", c.Balance, RoundRobin, LeastRequests)
+		fault("all_down", "unknown %q: use %s or %s", c.AllDown, FailFast, Panic)
+	}
+	if c.SlowStart < 0 {
+		fault("slow_start", "%s is negative", c.SlowStart)
 	}
 	switch c.Protocol {
 	case "", HTTP, H2, H2C:
@@ -55,13 +58,16 @@ func (c Config) Validate() error {
 	if c.TLS != nil {
 		errs = append(errs, c.TLS.faults(c.Protocol)...)
 	}
-	if len(c.Servers) == 0 {
-		fault("servers", "no servers: name at least one, as host:port")
-	}
 	seen := make(map[string]int, len(c.Servers))
 	for i, s := range c.Servers {
 		field := fmt.Sprintf("servers[%d]", i)
-		if text := badServerAddress(s.Address); text != "" {
+		if s.SRV != "" {
+			if s.Address != "" {
+				fault(field+".srv", "the server has both address and srv: give it one of them")
+			} else if !validName(s.SRV) {
+				fault(field+".srv", "%q is no name of SRV records, such as _http._tcp.web.example.com", s.SRV)
+			}
+		} else if text := badServerAddress(s.Address); text != "" {
 			fault(field+".address", "%s", text)
 		} else if first, ok := seen[s.Address]; ok {
 			fault(field+".address", "server %s is listed twice: servers[%d] has it already", s.Address, first)
@@ -75,50 +81,21 @@ func (c Config) Validate() error {
 			fault(field+".max_connections", "%d connections are less than none: 0 means no limit", s.MaxConnections)
 		}
 	}
-	if c.Sticky != nil && !isToken(c.Sticky.Cookie) {
-		fault("sticky.cookie", "%q is no cookie name: use letters, digits, - and _", c.Sticky.Cookie)
+	if c.Sticky != nil {
+		errs = append(errs, c.Sticky.faults()...)
 	}
 	if c.Health != nil {
-		errs = append(errs, c.Health.faults()...)
+		errs = append(errs, under("health", c.Health.Validate())...)
+		if c.Health.Host != "" && !ValidHost(c.Health.Host) {
+			fault("health.host", "%q is no host name", c.Health.Host)
+		}
 	}
+	errs = append(errs, c.passiveFaults()...)
+	errs = append(errs, c.loadFaults()...)
 	if joined, ok := c.Rules.Validate().(interface{ Unwrap() []error }); ok {
 		errs = append(errs, joined.Unwrap()...)
 	}
 	return errors.Join(errs...)
-}
-
-func (h HealthConfig) faults() []error {
-	var errs []error
-	fault := func(field, format string, args ...any) {
-		errs = append(errs, Errorf("health."+field, format, args...))
-	}
-	switch {
-	case h.Path == "":
-	case h.Path[0] != '/':
-		fault("path", "path %q does not start with /", h.Path)
-	case strings.ContainsFunc(h.Path, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }):
-		fault("path", "path %q holds a space, a # or a control character: percent-encode it", h.Path)
-	}
-	if h.Host != "" && !ValidHost(h.Host) {
-		fault("host", "%q is no host name", h.Host)
-	}
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{{"interval", h.Interval}, {"timeout", h.Timeout}} {
-		if d.value < 0 {
-			fault(d.name, "%s %s is negative", d.name, d.value)
-		} else if d.value > 0 && d.value < time.Millisecond {
-			fault(d.name, "%s %s is below 1ms: give it a unit, as in 2s", d.name, d.value)
-		}
-	}
-	if h.Rise < 0 {
-		fault("rise", "rise %d is negative", h.Rise)
-	}
-	if h.Fall < 0 {
-		fault("fall", "fall %d is negative", h.Fall)
-	}
-	return errs
 }
 
 // badServerAddress says what is wrong with a server's address; nothing if it is well.

@@ -38,20 +38,19 @@ func (x *exchange) ownFields(fields []message.Field) []message.Field {
 }
 
 // stick adds the cookie that keeps the client on its server.
-func (x *exchange) stick(fields []message.Field, cookie string) []message.Field {
-	if name := x.route.service.StickyCookie(); name != "" {
-		if value := x.server.Cookie(); value != cookie {
-			fields = append(fields, message.Field{Name: "Set-Cookie", Value: newCookie(name, value, x.proto == "https"), Kind: message.SetCookie})
-		}
+func (x *exchange) stick(fields []message.Field) []message.Field {
+	sticky := x.route.service.Sticky()
+	if sticky == nil || x.choice.Cookie == x.server.Tag() && !x.renew {
+		return fields
 	}
-	return fields
+	return append(fields, message.Field{Name: "Set-Cookie", Value: sticky.Cookie(x.server, x.proto == "https", time.Now()).String(), Kind: message.SetCookie})
 }
 
 // answer passes the server's answer on. It tells whether the connection can be used again. The error is nil: the client's answer has
 // begun, and what fails later breaks it off.
-func (x *exchange) answer(s *serverConn, cookie string) (keep bool, err error) {
+func (x *exchange) answer(s *serverConn) (keep bool, err error) {
 	content := message.HasContent(x.req.Method, x.res.Status)
-	if err := x.answerHead(cookie, content); err != nil {
+	if err := x.answerHead(content); err != nil {
 		x.broken(err)
 		return false, nil
 	}
@@ -78,13 +77,13 @@ func (x *exchange) answer(s *serverConn, cookie string) (keep bool, err error) {
 }
 
 // answerHead begins the client's answer with the server's head.
-func (x *exchange) answerHead(cookie string, content bool) error {
+func (x *exchange) answerHead(content bool) error {
 	if x.front.leaving.Load() || x.send.unfinished() {
 		x.client.last()
 	}
 	x.status = x.res.Status
 	fields, length := x.pack(x.passed(), content)
-	fields = x.stick(x.ownFields(fields), cookie)
+	fields = x.stick(x.ownFields(fields))
 	x.fields = fields
 	if err := x.client.respond(x.status, fields, length, content); err != nil {
 		return &clientError{err}
@@ -283,7 +282,7 @@ func (x *exchange) broken(err error) {
 
 // upgrade joins the client with a server that agreed to change the protocol (RFC 9110 §7.8): to one of those that were offered, and not before
 // the request has ended.
-func (x *exchange) upgrade(s *serverConn, cookie string) error {
+func (x *exchange) upgrade(s *serverConn) error {
 	if x.res.Upgrade == "" || !offered(x.req.Upgrade, x.res.Upgrade) || x.send.unfinished() || !x.accepted() {
 		return errSwitched
 	}
@@ -292,7 +291,7 @@ func (x *exchange) upgrade(s *serverConn, cookie string) error {
 		<-x.send.done // the protocol changes behind the request (RFC 9110 §7.8)
 	}
 	x.status = 101
-	sent, err := x.client.tunnel(x.stick(x.ownFields(x.passed()), cookie), s)
+	sent, err := x.client.tunnel(x.stick(x.ownFields(x.passed())), s)
 	x.bytes += sent
 	if err != nil {
 		x.engine.log.LogAttrs(context.Background(), slog.LevelDebug, "upgraded connection ended",

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"net/http"
 	"strings"
 
 	"tripod/proxy/web/message"
@@ -20,10 +19,4 @@ func cookieValue(field, name string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// newCookie is the value of a Set-Cookie field.
-func newCookie(name, value string, secure bool) string {
-	c := http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode}
-	return c.String()
 }

@@ -38,7 +38,8 @@ type exchange struct {
 	rules    *rule.Rules
 	vars     rule.Vars
 	server   *upstream.Server
-	tried    []*upstream.Server
+	choice   upstream.Ask
+	renew    bool // the client is to get its sticky cookie anew
 	moves    int // times that the document changed under it
 
 	status int
@@ -195,9 +196,9 @@ func (x *exchange) reset() {
 	x.id, x.address, x.peer, x.route, x.server, x.rules, x.limits = "", "", "", nil, nil, nil, nil
 	x.vars = rule.Vars{Scratch: x.vars.Scratch[:0]}
 	x.packing.reset()
-	clear(x.tried)
+	x.choice.Reset()
 	clear(x.fields)
-	x.tried, x.fields, x.line, x.target = x.tried[:0], x.fields[:0], x.line[:0], x.target[:0]
+	x.fields, x.line, x.target = x.fields[:0], x.line[:0], x.target[:0]
 	x.moves, x.status, x.bytes, x.infos, x.abort = 0, 0, 0, 0, false
 	x.socket = handshake{}
 	x.send.reset()

@@ -42,11 +42,11 @@ var (
 // forward passes the request to a server and its answer to the client.
 func (x *exchange) forward() {
 	x.openContent()
-	cookie := x.stickyCookie()
+	x.know()
 	var fault error
 	for {
-		server, err := x.route.service.Acquire(x.front.life, cookie, x.tried)
-		if errors.Is(err, upstream.ErrGone) && len(x.tried) == 0 && x.moves < maxMoves {
+		server, err := x.route.service.Acquire(x.front.life, &x.choice)
+		if errors.Is(err, upstream.ErrGone) && len(x.choice.Tried) == 0 && x.moves < maxMoves {
 			// The document changed while the request waited for a server.
 			x.moves++
 			x.table = x.engine.table.Load()
@@ -59,7 +59,7 @@ func (x *exchange) forward() {
 				return
 			}
 			x.openContent()
-			cookie = x.stickyCookie()
+			x.know()
 			continue
 		}
 		if err != nil {
@@ -69,7 +69,7 @@ func (x *exchange) forward() {
 			x.fail(fault)
 			return
 		}
-		if err = x.try(server, cookie); err == nil {
+		if err = x.try(server); err == nil {
 			return
 		}
 		var dial *dialError
@@ -79,8 +79,10 @@ func (x *exchange) forward() {
 		}
 		x.engine.log.LogAttrs(context.Background(), slog.LevelDebug, "connect to server",
 			slog.String("id", x.id), slog.String("server", server.Address()), slog.Any("error", err))
-		fault, x.tried = err, append(x.tried, server)
-		if len(x.tried) >= maxTries || time.Since(x.start) > triesTime {
+		server.Failed(err)
+		fault = err
+		x.choice.Try(server)
+		if len(x.choice.Tried) >= maxTries || time.Since(x.start) > triesTime {
 			x.fail(fault)
 			return
 		}
@@ -88,12 +90,12 @@ func (x *exchange) forward() {
 }
 
 // try sends the request to a server and passes its answer on, if there is one.
-func (x *exchange) try(server *upstream.Server, cookie string) error {
+func (x *exchange) try(server *upstream.Server) error {
 	defer server.Release()
 	x.server = server
 	p := x.engine.poolOf(server)
 	if x.route.protocol == upstream.H2 || x.route.protocol == upstream.H2C {
-		return x.try2(p, cookie)
+		return x.try2(p)
 	}
 	for again := false; ; {
 		var s *serverConn
@@ -107,7 +109,7 @@ func (x *exchange) try(server *upstream.Server, cookie string) error {
 			}
 			x.now = time.Now() // limits for what follows begin here
 		}
-		switch err := x.converse(s, cookie); {
+		switch err := x.converse(s); {
 		case err == errUsed && s.reused: // with another connection, at last a new one
 		case err == errUnanswered && x.repeatable():
 			again = true // once, with a new connection: the server may have seen it
@@ -143,7 +145,7 @@ func (x *exchange) repeatable() bool {
 
 // converse sends the request over a connection, and passes the answer on. It takes care of the connection. The error is nil if the
 // client's answer has begun, whatever became of it.
-func (x *exchange) converse(s *serverConn, cookie string) error {
+func (x *exchange) converse(s *serverConn) error {
 	if !x.link.attach(s.tcp) {
 		s.done(false, x.now)
 		return errGone
@@ -157,12 +159,12 @@ func (x *exchange) converse(s *serverConn, cookie string) error {
 		s.done(keep && sent && alone, x.now)
 	}()
 	var err error
-	keep, err = x.talk(s, cookie)
+	keep, err = x.talk(s)
 	return err
 }
 
 // talk is converse without its ends. It tells whether the connection can be used again.
-func (x *exchange) talk(s *serverConn, cookie string) (keep bool, err error) {
+func (x *exchange) talk(s *serverConn) (keep bool, err error) {
 	if err := x.ask(s); err != nil {
 		return false, err
 	}
@@ -176,11 +178,11 @@ func (x *exchange) talk(s *serverConn, cookie string) (keep bool, err error) {
 	x.client.waiting(false)
 	switch {
 	case x.res.Status == 101:
-		return false, x.upgrade(s, cookie)
+		return false, x.upgrade(s)
 	case x.connects() && x.res.Status < 300: // would mean that the protocol has changed (RFC 8441 §5)
 		return false, errUnswitched
 	}
-	return x.answer(s, cookie)
+	return x.answer(s)
 }
 
 // ask sends the request, and the first of its content. Where that is all, the first bytes of the answer are there when it returns.
@@ -369,20 +371,4 @@ func (x *exchange) failContent(fault error) {
 func isTimeout(err error) bool {
 	var n net.Error
 	return errors.As(err, &n) && n.Timeout() || errors.Is(err, context.DeadlineExceeded)
-}
-
-// stickyCookie returns the value of the service's sticky cookie that the client sent.
-func (x *exchange) stickyCookie() string {
-	name := x.route.service.StickyCookie()
-	if name == "" {
-		return ""
-	}
-	for _, f := range x.req.Fields {
-		if f.Kind == message.Cookie {
-			if value, ok := cookieValue(f.Value, name); ok {
-				return value
-			}
-		}
-	}
-	return ""
 }

@@ -115,7 +115,7 @@ func (c canceller) SetDeadline(time.Time) error {
 }
 
 // try2 sends the request to a server that speaks HTTP/2, and passes its answer on.
-func (x *exchange) try2(p *serverPool, cookie string) error {
+func (x *exchange) try2(p *serverPool) error {
 	ctx, cancel := context.WithCancel(x.front.life)
 	defer cancel()
 	if !x.link.attach(canceller(cancel)) {
@@ -158,7 +158,7 @@ func (x *exchange) try2(p *serverPool, cookie string) error {
 	}
 	defer res.Body.Close()
 	x.client.waiting(false)
-	c.answer(res, cookie)
+	c.answer(res)
 	return nil
 }
 
@@ -315,7 +315,7 @@ func (c *conversation2) inform(code int, header textproto.MIMEHeader) (err error
 }
 
 // answer passes the server's answer on.
-func (c *conversation2) answer(res *http.Response, cookie string) {
+func (c *conversation2) answer(res *http.Response) {
 	x := c.x
 	x.res.Reset()
 	content := message.HasContent(x.req.Method, res.StatusCode)
@@ -327,7 +327,7 @@ func (c *conversation2) answer(res *http.Response, cookie string) {
 	if names := slices.Sorted(maps.Keys(res.Trailer)); len(names) > 0 {
 		x.res.Fields = append(x.res.Fields, message.Field{Name: "Trailer", Value: strings.Join(names, ", "), Kind: message.Trailer})
 	}
-	err := x.answerHead(cookie, content)
+	err := x.answerHead(content)
 	if err == nil {
 		err = x.client.flush()
 	}

@@ -1,4 +1,4 @@
-package upstream
+package health
 
 import (
 	"bufio"
@@ -16,33 +16,9 @@ import (
 // maxAnswer bounds what a health check reads of an answer, in bytes.
 const maxAnswer = 64 << 10
 
-// withDefaults fills in the defaults that the tags of HealthConfig name.
-func (h *HealthConfig) withDefaults() *HealthConfig {
-	if h == nil {
-		return nil
-	}
-	d := *h
-	if d.Path == "" {
-		d.Path = "/"
-	}
-	if d.Interval == 0 {
-		d.Interval = 2 * time.Second
-	}
-	if d.Timeout == 0 {
-		d.Timeout = time.Second
-	}
-	if d.Rise == 0 {
-		d.Rise = 2
-	}
-	if d.Fall == 0 {
-		d.Fall = 3
-	}
-	return &d
-}
-
 // probe asks the server once, on a connection of its own: a server that accepts no connection is not well,
 // however many old ones it still serves.
-func probe(ctx context.Context, address string, h HealthConfig) error {
+func probe(ctx context.Context, address string, h *Config) error {
 	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
 	defer cancel()
 	var d net.Dialer
@@ -79,7 +55,7 @@ func probe(ctx context.Context, address string, h HealthConfig) error {
 }
 
 // probeError puts the faults that everybody meets into few words.
-func probeError(err error, h HealthConfig) error {
+func probeError(err error, h *Config) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer within %s", h.Timeout)

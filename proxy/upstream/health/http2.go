@@ -1,4 +1,4 @@
-package upstream
+package health
 
 import (
 	"context"
@@ -12,46 +12,32 @@ import (
 	"strings"
 )
 
-// speech is what a service's servers speak, and so what they are asked in.
-type speech struct {
-	protocol Protocol
-	tls      TLSConfig // of H2
-}
-
-func speechOf(c Config) speech {
-	s := speech{protocol: c.Protocol}
-	if c.TLS != nil {
-		s.tls = *c.TLS
+// Probe asks the target once.
+func (c *Config) Probe(ctx context.Context, t Target) (Verdict, error) {
+	if !t.HTTP2 {
+		return Verdict{}, probe(ctx, t.Address, c)
 	}
-	return s
-}
-
-// probe asks the server once.
-func (s speech) probe(ctx context.Context, address string, h HealthConfig) error {
-	if s.protocol != H2 && s.protocol != H2C {
-		return probe(ctx, address, h)
-	}
-	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	if err := s.probe2(ctx, address, h); err != nil {
+	if err := t.probe2(ctx, t.Address, c); err != nil {
 		if ctx.Err() != nil { // whatever else became of it meanwhile
 			err = ctx.Err()
 		}
-		return probeError(err, h)
+		return Verdict{}, probeError(err, c)
 	}
-	return nil
+	return Verdict{}, nil
 }
 
 // probe2 asks in HTTP/2, on a connection of its own as probe does.
-func (s speech) probe2(ctx context.Context, address string, h HealthConfig) error {
+func (t Target) probe2(ctx context.Context, address string, h *Config) error {
 	transport := http.Transport{
 		Protocols: new(http.Protocols), DisableCompression: true, MaxResponseHeaderBytes: maxAnswer,
-		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return s.dial(ctx, address) },
+		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx, address) },
 	}
-	transport.Protocols.SetHTTP2(s.protocol == H2)
-	transport.Protocols.SetUnencryptedHTTP2(s.protocol == H2C)
+	transport.Protocols.SetHTTP2(t.TLS != nil)
+	transport.Protocols.SetUnencryptedHTTP2(t.TLS == nil)
 	defer transport.CloseIdleConnections()
-	res, err := transport.RoundTrip(s.request(ctx, address, h))
+	res, err := transport.RoundTrip(t.request(ctx, address, h))
 	if err != nil {
 		return err
 	}
@@ -64,30 +50,30 @@ func (s speech) probe2(ctx context.Context, address string, h HealthConfig) erro
 }
 
 // dial connects, and agrees on TLS and HTTP/2.
-func (s speech) dial(ctx context.Context, address string) (net.Conn, error) {
+func (t Target) dial(ctx context.Context, address string) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	t := tls.Client(conn, s.tls.Client(address))
-	if err = t.HandshakeContext(ctx); err != nil {
+	secure := tls.Client(conn, t.TLS)
+	if err = secure.HandshakeContext(ctx); err != nil {
 		err = fmt.Errorf("TLS: %w", err)
-	} else if t.ConnectionState().NegotiatedProtocol != "h2" {
+	} else if secure.ConnectionState().NegotiatedProtocol != "h2" {
 		err = errors.New("does not speak HTTP/2")
 	}
 	if err != nil {
 		conn.Close()
 		return nil, err
 	}
-	return t, nil
+	return secure, nil
 }
 
 // request is what probe says, in HTTP/2. The path is said as it stands in the document.
-func (s speech) request(ctx context.Context, address string, h HealthConfig) *http.Request {
+func (t Target) request(ctx context.Context, address string, h *Config) *http.Request {
 	path, query, _ := strings.Cut(h.Path, "?")
 	u := &url.URL{Scheme: "https", Host: address, Opaque: path, RawQuery: query}
-	if s.protocol == H2C {
+	if t.TLS == nil {
 		u.Scheme = "http"
 	}
 	r := &http.Request{Method: "GET", URL: u, Host: h.Host, Header: http.Header{"User-Agent": {"tripod"}, "Accept": {"*/*"}}}

@@ -1,0 +1,127 @@
+package upstream
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"tripod/proxy/upstream/health"
+)
+
+// registeredCheck is how servers that registered themselves are asked where the service has no check: they are to be there before they
+// get requests.
+func registeredCheck() *health.Config { return &health.Config{Type: health.TCP} }
+
+// checkOf is the check of one server; nil for none. Service.mu is held.
+func (s *Server) checkOf(c Config) *health.Config {
+	h := c.Health
+	if h == nil && s.target.id != "" {
+		h = registeredCheck()
+	}
+	if s.order.State == Maint {
+		h = nil
+	}
+	return h.WithDefaults()
+}
+
+// targetOf is whom a check asks. Service.mu is held.
+func (s *Server) targetOf(c Config) health.Target {
+	t := health.Target{Address: s.address, Name: s.name, Service: s.service.name, HTTP2: c.Protocol == H2 || c.Protocol == H2C}
+	if c.Protocol == H2 {
+		t.TLS = c.TLS.Client(s.name)
+	}
+	return t
+}
+
+// setCheck starts, changes or ends the server's checks; what is known of its health stays. It returns a
+// check that is to be started. Service.mu is held.
+func (s *Server) setCheck(c Config, now time.Time) *check {
+	h := s.checkOf(c)
+	if h == nil {
+		s.endCheck()
+		if s.order.State == Maint {
+			return nil
+		}
+		if !s.up {
+			s.up, s.since = true, now
+		}
+		s.checked, s.reason, s.streak, s.verdict = true, "", 0, health.Verdict{}
+		return nil
+	}
+	if s.check != nil {
+		s.service.owner.checker.change(s.check, *h, s.targetOf(c))
+		return nil
+	}
+	if h.Initial == health.Up && !s.checked && !s.up {
+		s.up, s.since = true, now
+	}
+	s.check = &check{server: s, config: *h, target: s.targetOf(c)}
+	return s.check
+}
+
+// result takes the outcome of a check, err nil if it passed.
+func (s *Server) result(c *check, h health.Config, verdict health.Verdict, err error) {
+	if err == nil {
+		s.passed.Add(1)
+	} else {
+		s.failed.Add(1)
+	}
+	svc := s.service
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	if s.check != c {
+		return // removed, or checked no more, while this check ran
+	}
+	now := time.Now()
+	first, pass := !s.checked, err == nil
+	s.checked = true
+	s.reason = ""
+	if !pass {
+		s.reason = err.Error()
+	}
+	limit := h.Fall
+	if pass {
+		limit = h.Rise
+		if !s.proven {
+			limit = 1
+		}
+	}
+	proven := s.proven
+	s.proven = s.proven || pass
+	changed := first
+	if pass == s.up {
+		s.streak = 0
+	} else if s.streak++; s.streak >= limit {
+		s.up, s.streak, s.since = pass, 0, now
+		if pass && proven {
+			s.warming = now // a cluster that starts, or a document with new servers, has nothing warm to spare them with
+		}
+		changed = true
+		svc.logHealth(s)
+	} else if first && !pass {
+		svc.logHealth(s)
+	}
+	if pass && verdict != s.verdict {
+		s.verdict, changed = verdict, true
+	}
+	if changed {
+		svc.rebuild(now)
+	}
+}
+
+// changing tells whether the next results may change the server's state, and are to come sooner. Service.mu is not held.
+func (s *Server) changing() bool {
+	s.service.mu.Lock()
+	defer s.service.mu.Unlock()
+	return s.streak > 0
+}
+
+func (s *Service) logHealth(server *Server) {
+	attrs := []slog.Attr{slog.String("service", s.name), slog.String("server", server.address)}
+	if server.up {
+		s.owner.log.LogAttrs(context.Background(), slog.LevelInfo, "server is up", attrs...)
+		return
+	}
+	attrs = append(attrs, slog.String("error", server.reason))
+	s.owner.log.LogAttrs(context.Background(), slog.LevelWarn, "server is down", attrs...)
+}

@@ -1,0 +1,43 @@
+package upstream
+
+import "time"
+
+const (
+	defaultPending = 1000
+	defaultWait    = 5 * time.Second
+)
+
+// limits are those of LimitsConfig with its defaults.
+type limits struct {
+	connections, requests int64 // 0 is no limit
+	pending               int
+	wait                  time.Duration
+}
+
+func (c *LimitsConfig) limits() limits {
+	l := limits{pending: defaultPending, wait: defaultWait}
+	if c == nil {
+		return l
+	}
+	l.connections, l.requests = int64(c.Connections), int64(c.Requests)
+	if c.Pending != nil {
+		l.pending = *c.Pending
+	}
+	if c.Wait != nil {
+		l.wait = *c.Wait
+	}
+	return l
+}
+
+// EnterConnection counts a connection to a server of the service, unless there are as many as may be. It ends with LeaveConnection.
+func (s *Service) EnterConnection() bool {
+	most := s.view.Load().limits.connections
+	if n := s.connections.Add(1); most > 0 && n > most {
+		s.connections.Add(-1)
+		return false
+	}
+	return true
+}
+
+// LeaveConnection ends what EnterConnection began.
+func (s *Service) LeaveConnection() { s.connections.Add(-1) }
