@@ -40,7 +40,7 @@ type exchange struct {
 	server   *upstream.Server
 	choice   upstream.Ask
 	renew    bool // the client is to get its sticky cookie anew
-	moves    int // times that the document changed under it
+	moves    int  // times that the document changed under it
 
 	status int
 	bytes  int64
