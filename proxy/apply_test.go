@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"tripod/proxy/upstream"
+	"tripod/proxy/upstream/health"
 )
 
 func TestApplyUnderLoadDropsNothing(t *testing.T) {
@@ -54,7 +55,7 @@ func TestApplyUnderLoadDropsNothing(t *testing.T) {
 			}
 		})
 	}
-	health := &upstream.HealthConfig{Interval: 20 * time.Millisecond}
+	health := &health.Config{Interval: 20 * time.Millisecond}
 	for i := range 60 {
 		next := config
 		next.Services = map[string]upstream.Config{"web": service([]string{a, b, c}[i%3], []string{b, c, a}[i%3])}
@@ -308,7 +309,7 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 	config, at := r.config(named(t, "x"))
 	config.Listeners["tcp"] = ListenerConfig{Address: fmt.Sprintf(":%d", r.port()), Protocol: TCP, Service: "web"}
 	s := config.Services["web"]
-	s.Health = &upstream.HealthConfig{Interval: time.Millisecond}
+	s.Health = &health.Config{Interval: time.Millisecond}
 	config.Services["web"] = s
 	r.apply(config)
 	get(t, client(t, false), "http://"+at)
@@ -389,7 +390,7 @@ func TestMetrics(t *testing.T) {
 	server := named(t, "x")
 	config, at := r.config(server)
 	s := config.Services["web"]
-	s.Health = &upstream.HealthConfig{Interval: 10 * time.Millisecond}
+	s.Health = &health.Config{Interval: 10 * time.Millisecond}
 	config.Services["web"] = s
 	r.apply(config)
 	c := client(t, false)
@@ -432,7 +433,7 @@ func TestHealthDecidesWhoAnswers(t *testing.T) {
 	config, at := r.config()
 	s := service(flaky, named(t, "spare"))
 	s.Servers[1].Backup = true
-	s.Health = &upstream.HealthConfig{Path: "/healthz", Interval: 5 * time.Millisecond}
+	s.Health = &health.Config{Path: "/healthz", Interval: 5 * time.Millisecond}
 	config.Services["web"] = s
 	r.apply(config)
 	c := client(t, false)

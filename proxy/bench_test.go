@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tripod/proxy/upstream"
+	"tripod/proxy/upstream/health"
 )
 
 func opened(tb testing.TB) *Proxy {
@@ -85,7 +86,7 @@ func large(n int) Config {
 		name := fmt.Sprint("s", i)
 		c.Services[name] = upstream.Config{
 			Servers: []upstream.ServerConfig{{Address: fmt.Sprintf("127.62.%d.%d:9", i>>8, i&255)}},
-			Health:  &upstream.HealthConfig{Interval: time.Hour},
+			Health:  &health.Config{Interval: time.Hour},
 		}
 		c.Routes = append(c.Routes, RouteConfig{Host: fmt.Sprintf("h%d.test", i), Path: "/api", Service: name})
 	}

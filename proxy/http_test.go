@@ -15,6 +15,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"tripod/proxy/upstream"
+	"tripod/proxy/upstream/health"
 )
 
 // dump answers with what the server got.
@@ -146,7 +147,7 @@ func TestErrorPages(t *testing.T) {
 		{"garbage", service(garbage), 502},
 		{"hang", service(hang), 504},
 		{"weight 0", upstream.Config{Servers: []upstream.ServerConfig{{Address: hang, Weight: &zero}}}, 503},
-		{"down", upstream.Config{Servers: []upstream.ServerConfig{{Address: garbage}}, Health: &upstream.HealthConfig{}}, 503},
+		{"down", upstream.Config{Servers: []upstream.ServerConfig{{Address: garbage}}, Health: &health.Config{}}, 503},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := start(t, func(o *Options) {

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"tripod/proxy/upstream"
+	"tripod/proxy/upstream/health"
 	"tripod/proxy/web/rule"
 )
 
 // unchecked is a service with a server whose first health check does not end, so that requests wait for it.
 func unchecked(t *testing.T, p upstream.Protocol) upstream.Config {
 	s := service(silentServer(t))
-	s.Protocol, s.Health = p, &upstream.HealthConfig{Timeout: time.Minute}
+	s.Protocol, s.Health = p, &health.Config{Timeout: time.Minute}
 	return s
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tripod/proxy/upstream"
+	"tripod/proxy/upstream/health"
 	"tripod/proxy/web/rule"
 )
 
@@ -75,7 +76,7 @@ func TestWaitingForAServerIsNotWaitingForItsAnswer(t *testing.T) {
 	w := newWay(t, server, false, upstream.HTTP, func(c *Config) {
 		withTimeouts(rule.TimeoutsConfig{}, rule.TimeoutsConfig{FirstByte: ms(int(limit.Milliseconds()))})(c)
 		s := c.Services["web"]
-		s.Health = &upstream.HealthConfig{Path: "/health", Timeout: 10 * time.Second}
+		s.Health = &health.Config{Path: "/health", Timeout: 10 * time.Second}
 		c.Services["web"] = s
 	})
 	time.AfterFunc(limit*5/4, func() { close(well) })

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tripod/proxy/upstream"
+	"tripod/proxy/upstream/health"
 )
 
 // secureBackend starts a web server that speaks HTTP/2 over TLS, and perhaps nothing else; the text is its certificate.
@@ -224,7 +225,7 @@ func TestHealthOfHTTP2Servers(t *testing.T) {
 	plain.Config.Protocols.SetUnencryptedHTTP2(true)
 	plain.Start()
 	t.Cleanup(plain.Close)
-	health := &upstream.HealthConfig{Path: "/healthz", Interval: 10 * time.Millisecond, Timeout: 20 * time.Second, Rise: 1, Fall: 1}
+	health := &health.Config{Path: "/healthz", Interval: 10 * time.Millisecond, Timeout: 20 * time.Second, Rise: 1, Fall: 1}
 	r := start(t)
 	config, at := r.config()
 	config.Services = map[string]upstream.Config{

@@ -13,6 +13,7 @@ import (
 	"tripod/election"
 	"tripod/proxy"
 	"tripod/proxy/upstream"
+	"tripod/proxy/upstream/health"
 	"tripod/tls"
 )
 
@@ -77,7 +78,7 @@ func TestExampleIsWhatTheDesignSays(t *testing.T) {
 					{Address: "10.0.1.2:8080", Weight: &two, Zone: "b", MaxConnections: 200},
 					{Address: "10.0.1.9:8080", Backup: true},
 				},
-				Health: &upstream.HealthConfig{Path: "/healthz", Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3},
+				Health: &health.Config{Path: "/healthz", Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3},
 			},
 			"api":      {Balance: upstream.RoundRobin, Protocol: upstream.HTTP, Servers: []upstream.ServerConfig{{Address: "10.0.2.1:8080"}}},
 			"postgres": {Balance: upstream.RoundRobin, Protocol: upstream.HTTP, Servers: []upstream.ServerConfig{{Address: "10.0.3.1:5432"}}},

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"tripod/proxy/upstream/health"
 	"tripod/proxy/web/rule"
 )
 
@@ -32,8 +33,8 @@ func TestValidate(t *testing.T) {
 		want   []string // beginnings
 	}{
 		{Config{Servers: []ServerConfig{ok, {Address: "[2001:db8::1]:80"}, {Address: "web_1.example.com:8080", Weight: ptr(0)}}}, nil},
-		{Config{Servers: []ServerConfig{ok}, Health: &HealthConfig{Path: "/x", Timeout: time.Minute, Host: "a.test:80"}, Sticky: &StickyConfig{Cookie: "srv"}, Balance: LeastRequests}, nil},
-		{Config{}, []string{"servers: no servers"}},
+		{Config{Servers: []ServerConfig{ok}, Health: &health.Config{Path: "/x", Timeout: time.Minute, Host: "a.test:80"}, Sticky: &StickyConfig{Cookie: "srv"}, Balance: LeastRequests}, nil},
+		{Config{}, nil},
 		{Config{Balance: "random", Servers: []ServerConfig{ok}}, []string{`balance: unknown balance "random"`}},
 		{Config{Servers: []ServerConfig{ok, {Address: "10.0.0.1"}, {Address: "10.0.0.1:80"}, {Address: "http://x:80"}}},
 			[]string{`servers[1].address: "10.0.0.1" has no port`, "servers[2].address: server 10.0.0.1:80 is listed twice", `servers[3].address: "http://x:80" is a URL`}},
@@ -44,9 +45,9 @@ func TestValidate(t *testing.T) {
 		{Config{Servers: []ServerConfig{ok}, Protocol: "grpc", Rules: rule.Common{Compress: []string{"gzip", "x"}, ErrorPages: map[string]string{"200": ""}}},
 			[]string{`protocol: unknown protocol "grpc"`, `compress[1]: unknown encoding "x"`, `error_pages.200: "200" is no status`}},
 		{Config{Servers: []ServerConfig{ok}, Sticky: &StickyConfig{Cookie: "a b"}}, []string{`sticky.cookie: "a b"`}},
-		{Config{Servers: []ServerConfig{ok}, Health: &HealthConfig{Path: "x", Host: "a/b", Interval: -1, Timeout: 2, Rise: -1, Fall: -1}},
-			[]string{"health.path: ", "health.host: ", "health.interval: interval -1ns is negative", "health.timeout: timeout 2ns is below 1ms", "health.rise: ", "health.fall: "}},
-		{Config{Servers: []ServerConfig{ok}, Health: &HealthConfig{Path: "/a\r\nX: y"}}, []string{"health.path: "}},
+		{Config{Servers: []ServerConfig{ok}, Health: &health.Config{Path: "x", Host: "a/b", Interval: -1, Timeout: 2, Rise: -1, Fall: -1}},
+			[]string{"health.path: ", "health.interval: interval -1ns is negative", "health.timeout: timeout 2ns is below 1ms", "health.rise: ", "health.fall: ", "health.host: "}},
+		{Config{Servers: []ServerConfig{ok}, Health: &health.Config{Path: "/a\r\nX: y"}}, []string{"health.path: "}},
 	} {
 		got := faults(t, tt.config.Validate())
 		if len(got) != len(tt.want) {
