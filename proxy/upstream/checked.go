@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -40,6 +41,7 @@ func (s *Server) setCheck(c Config, now time.Time) *check {
 	if h == nil {
 		s.endCheck()
 		if s.order.State == Maint {
+			s.forget(now)
 			return nil
 		}
 		if !s.up {
@@ -48,15 +50,28 @@ func (s *Server) setCheck(c Config, now time.Time) *check {
 		s.checked, s.reason, s.streak, s.verdict = true, "", 0, health.Verdict{}
 		return nil
 	}
+	probe := s.service.owner.checker.compile(*h)
 	if s.check != nil {
-		s.service.owner.checker.change(s.check, *h, s.targetOf(c))
+		if s.check.kind() != h.Type {
+			s.verdict = health.Verdict{} // said by somebody who is asked no more
+		}
+		s.service.owner.checker.change(s.check, probe, s.targetOf(c))
 		return nil
 	}
 	if h.Initial == health.Up && !s.checked && !s.up {
 		s.up, s.since = true, now
 	}
-	s.check = &check{server: s, config: *h, target: s.targetOf(c)}
+	s.check = &check{server: s, probe: probe, target: s.targetOf(c)}
 	return s.check
+}
+
+// forget makes nothing known of the server's health, for who is worked on may be another when it comes back: it has to pass anew, as when it was new.
+// Service.mu is held.
+func (s *Server) forget(now time.Time) {
+	if s.up {
+		s.up, s.since = false, now
+	}
+	s.checked, s.reason, s.streak, s.verdict = false, "", 0, health.Verdict{}
 }
 
 // result takes the outcome of a check, err nil if it passed.
@@ -74,17 +89,21 @@ func (s *Server) result(c *check, h health.Config, verdict health.Verdict, err e
 	}
 	now := time.Now()
 	first, pass := !s.checked, err == nil
+	said := pass
 	s.checked = true
 	s.reason = ""
 	if !pass {
 		s.reason = err.Error()
 	}
 	limit := h.Fall
-	if pass {
+	switch {
+	case pass && (first || !s.proven):
+		limit = 1
+	case pass:
 		limit = h.Rise
-		if !s.proven {
-			limit = 1
-		}
+	case errors.As(err, new(*health.DownError)):
+		// Nobody knows better than the server's own agent; and what it said before, it says no more.
+		limit, verdict, said = 1, health.Verdict{}, true
 	}
 	proven := s.proven
 	s.proven = s.proven || pass
@@ -101,7 +120,7 @@ func (s *Server) result(c *check, h health.Config, verdict health.Verdict, err e
 	} else if first && !pass {
 		svc.logHealth(s)
 	}
-	if pass && verdict != s.verdict {
+	if said && verdict != s.verdict {
 		s.verdict, changed = verdict, true
 	}
 	if changed {
@@ -109,11 +128,12 @@ func (s *Server) result(c *check, h health.Config, verdict health.Verdict, err e
 	}
 }
 
-// changing tells whether the next results may change the server's state, and are to come sooner. Service.mu is not held.
+// changing tells whether the next results may change the server's state, and are to come sooner: some in a row speak against it, or
+// the server has never been up. Service.mu is not held.
 func (s *Server) changing() bool {
 	s.service.mu.Lock()
 	defer s.service.mu.Unlock()
-	return s.streak > 0
+	return s.streak > 0 || !s.up && !s.proven
 }
 
 func (s *Service) logHealth(server *Server) {

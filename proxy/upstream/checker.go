@@ -15,36 +15,42 @@ import (
 const (
 	// maxChecks is how many health checks run at a time.
 	maxChecks = 256
+	// maxCommands is how many of these are processes, which cost the node more than connections do.
+	maxCommands = 16
 	// crowd is the number of new checks above which the first ones are spread over time.
 	crowd = 200
 	// maxSpread bounds that time.
 	maxSpread = time.Second
 )
 
-// check is the repeated health check of one server. Its fields are guarded by the checker's mutex.
+// check is the repeated health check of one server. Its fields are guarded by the checker's mutex; probe and target are changed under Service.mu as well.
 type check struct {
 	server  *Server
-	config  health.Config
+	probe   *health.Probe
 	target  health.Target
 	due     time.Time
-	index   int          // in the queue; -1 while it runs
+	index   int          // in the queue; -1 while it runs, or waits among the commands
 	next    atomic.Int64 // when it is due, in nanoseconds since 1970
 	removed bool
 }
 
-// kind is how the server is asked.
+// kind is how the server is asked. Service.mu is held.
 func (c *check) kind() health.Type {
 	if c == nil {
 		return health.HTTP
 	}
-	return c.config.Type
+	return c.probe.Config().Type
 }
 
 // checker runs the checks of all servers: one goroutine with a queue by time, and one short-lived goroutine
 // for each check that runs, so that a server costs no stack between its checks.
 type checker struct {
-	mu     sync.Mutex
-	queue  checkQueue
+	mu       sync.Mutex
+	queue    checkQueue
+	commands int           // checks that run a command
+	waiting  []*check      // that are due and run a command, when as many do as may
+	compiled *health.Probe // the last that was compiled
+
 	wake   chan struct{}
 	slots  chan struct{}
 	ctx    context.Context
@@ -104,34 +110,76 @@ func (c *checker) pop() (*check, time.Duration) {
 	return heap.Pop(&c.queue).(*check), 0
 }
 
+// runOne carries out a check that is due, and queues it anew.
 func (c *checker) runOne(ch *check) {
-	c.mu.Lock()
-	config, target, removed := ch.config, ch.target, ch.removed
-	c.mu.Unlock()
-	if !removed {
-		verdict, err := config.Probe(c.ctx, target)
-		if c.ctx.Err() == nil {
-			ch.server.result(ch, config, verdict, err)
-		}
+	defer func() { <-c.slots }()
+	probe, target, ok := c.begin(ch)
+	if !ok {
+		return
 	}
-	<-c.slots
-	changing := ch.server.changing()
+	verdict, err := probe.Ask(c.ctx, target)
+	if c.ctx.Err() != nil {
+		return
+	}
+	// What a question found out that is asked no more says nothing about the one that is.
+	stale := c.changed(ch, probe, target)
+	if !stale {
+		ch.server.result(ch, probe.Config(), verdict, err)
+	}
+	c.end(ch, probe, ch.server.changing(), stale)
+}
+
+// begin says what is to be asked. It is nothing if the check was removed meanwhile, or has to wait until fewer commands run.
+func (c *checker) begin(ch *check) (*health.Probe, health.Target, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ch.removed {
+		return nil, health.Target{}, false
+	}
+	if ch.probe.Config().Type == health.Exec {
+		if c.commands == maxCommands {
+			c.waiting = append(c.waiting, ch)
+			return nil, health.Target{}, false
+		}
+		c.commands++
+	}
+	return ch.probe, ch.target, true
+}
+
+// changed tells whether something else is to be asked by now.
+func (c *checker) changed(ch *check, probe *health.Probe, target health.Target) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ch.probe != probe || ch.target.HTTP2 != target.HTTP2 || (ch.target.TLS == nil) != (target.TLS == nil)
+}
+
+// end queues a check that has run: soon if the server's state is changing, and at once if it has to be asked something else.
+func (c *checker) end(ch *check, ran *health.Probe, changing, again bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ran.Config().Type == health.Exec {
+		c.commands--
+		if len(c.waiting) > 0 {
+			c.push(c.waiting[0])
+			c.waiting[0] = nil
+			c.waiting = c.waiting[1:]
+		}
+	}
+	if ch.removed {
 		return
 	}
-	interval := ch.config.Interval
+	h := ch.probe.Config()
+	interval := h.Interval
 	if changing {
-		interval = ch.config.Fast
+		interval = h.Fast
 	}
+	now := time.Now()
 	// Counted from when the check was due, so that a slow answer does not make checks rarer.
 	ch.due = ch.due.Add(jitter(interval))
-	if now := time.Now(); ch.due.Before(now) {
+	if again || ch.due.Before(now) {
 		ch.due = now
 	}
 	c.push(ch)
-	ch.next.Store(ch.due.UnixNano())
 }
 
 // jitter varies an interval by a tenth either way, so that the checks of many nodes do not fall together.
@@ -141,6 +189,7 @@ func jitter(d time.Duration) time.Duration {
 
 // push queues a check. c.mu is held.
 func (c *checker) push(ch *check) {
+	ch.next.Store(ch.due.UnixNano())
 	heap.Push(&c.queue, ch)
 	if c.queue[0] == ch {
 		select {
@@ -158,7 +207,7 @@ func (c *checker) add(checks []*check) {
 	for i, ch := range checks {
 		ch.due = now
 		if len(checks) > crowd {
-			span := min(ch.config.Interval, maxSpread)
+			span := min(ch.probe.Config().Interval, maxSpread)
 			ch.due = now.Add(span * time.Duration(i) / time.Duration(len(checks)))
 		}
 		c.push(ch)
@@ -175,18 +224,20 @@ func (c *checker) remove(ch *check) {
 	}
 }
 
-// change gives a check another configuration. A shorter interval holds at once.
-func (c *checker) change(ch *check, h health.Config, t health.Target) {
+// change gives a check another configuration, or another way to its server. A shorter interval holds at once, spread over its length, for it may be that of many.
+func (c *checker) change(ch *check, p *health.Probe, t health.Target) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ch.target = t
-	if reflect.DeepEqual(ch.config, h) {
+	if ch.probe == p || reflect.DeepEqual(ch.probe.Config(), p.Config()) {
 		return
 	}
-	ch.config = h
+	ch.probe = p
 	if ch.index >= 0 && ch.index < len(c.queue) && c.queue[ch.index] == ch {
-		if soon := time.Now().Add(h.Interval); ch.due.After(soon) {
-			ch.due = soon
+		interval := p.Config().Interval
+		if now := time.Now(); ch.due.After(now.Add(interval)) {
+			ch.due = now.Add(rand.N(interval))
+			ch.next.Store(ch.due.UnixNano())
 			heap.Fix(&c.queue, ch.index)
 		}
 		select {
@@ -194,6 +245,16 @@ func (c *checker) change(ch *check, h health.Config, t health.Target) {
 		default:
 		}
 	}
+}
+
+// compile returns the probe of a check. The servers of a service, which come one after the other, share theirs.
+func (c *checker) compile(h health.Config) *health.Probe {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.compiled == nil || !reflect.DeepEqual(c.compiled.Config(), h) {
+		c.compiled = h.Compile()
+	}
+	return c.compiled
 }
 
 // checkQueue is a heap of checks by the time they are due.

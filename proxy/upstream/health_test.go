@@ -3,15 +3,15 @@ package upstream
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"tripod/proxy/upstream/health"
 )
 
 // checked is a server whose health is switched, and that counts its checks.
@@ -67,8 +67,8 @@ func up(p *Pool) bool { return p.Status()[0].Servers[0].Up }
 
 func TestHealthFollowsTheServer(t *testing.T) {
 	c := newChecked(t, 204)
-	p, s := pool(t, Config{Servers: []ServerConfig{{Address: c.address}}, Health: &HealthConfig{Path: "/h?x=1", Host: "shop.test", Interval: 5 * time.Millisecond}})
-	if _, err := s.Acquire(t.Context(), "", nil); err != nil {
+	p, s := pool(t, Config{Servers: []ServerConfig{{Address: c.address}}, Health: &health.Config{Path: "/h?x=1", Host: "shop.test", Interval: 5 * time.Millisecond}})
+	if _, err := s.Acquire(t.Context(), &Ask{}); err != nil {
 		t.Errorf("a request while the first check runs: %v", err)
 	}
 	if n := c.checks.Load(); n < 1 {
@@ -85,7 +85,7 @@ func TestHealthFollowsTheServer(t *testing.T) {
 	if st.Error != "answered 503 Service Unavailable" || !st.Since.After(since) || st.Checking {
 		t.Errorf("status %+v", st)
 	}
-	if _, err := s.Acquire(t.Context(), "", nil); !errors.Is(err, ErrNoneUp) {
+	if _, err := s.Acquire(t.Context(), &Ask{}); !errors.Is(err, ErrNoneUp) {
 		t.Errorf("down: %v", err)
 	}
 	c.status.Store(302)
@@ -109,7 +109,7 @@ func TestRiseAndFall(t *testing.T) {
 		{".xxx.x..", "UUUddddU"},
 		{".xx.xx.xxx", "UUUUUUUUUd"},
 	} {
-		p, s := pool(t, Config{Servers: []ServerConfig{{Address: silent(t)}}, Health: &HealthConfig{Interval: time.Hour, Timeout: time.Hour}})
+		p, s := pool(t, Config{Servers: []ServerConfig{{Address: silent(t)}}, Health: &health.Config{Interval: time.Hour, Timeout: time.Hour}})
 		server := s.servers[0]
 		var got strings.Builder
 		for _, r := range tt.results {
@@ -117,7 +117,7 @@ func TestRiseAndFall(t *testing.T) {
 			if r == 'x' {
 				err = bad
 			}
-			server.result(server.check, server.check.config, err)
+			server.result(server.check, server.check.probe.Config(), health.Verdict{}, err)
 			if up(p) {
 				got.WriteByte('U')
 			} else {
@@ -132,12 +132,12 @@ func TestRiseAndFall(t *testing.T) {
 
 func TestHealthSurvivesChanges(t *testing.T) {
 	c := newChecked(t, 500)
-	config := Config{Servers: []ServerConfig{{Address: c.address}}, Health: &HealthConfig{Interval: time.Hour}}
+	config := Config{Servers: []ServerConfig{{Address: c.address}}, Health: &health.Config{Interval: time.Hour}}
 	p, s := pool(t, config)
 	eventually(t, "first check", func() bool { return !p.Status()[0].Servers[0].Checking })
 	changed := config
 	changed.Servers = []ServerConfig{{Address: c.address, Weight: ptr(2)}}
-	changed.Health = &HealthConfig{Interval: 10 * time.Millisecond, Path: "/new"}
+	changed.Health = &health.Config{Interval: 10 * time.Millisecond, Path: "/new"}
 	commit(p, map[string]Config{"s": changed})
 	if up(p) || p.Status()[0].Servers[0].Checking {
 		t.Error("a change forgot what was known")
@@ -156,53 +156,6 @@ func TestHealthSurvivesChanges(t *testing.T) {
 	eventually(t, "checks again", func() bool { return c.checks.Load() > n })
 	if s.servers[0].total.Load() != 0 {
 		t.Error("checks count as requests")
-	}
-}
-
-func TestProbe(t *testing.T) {
-	answer := func(text string, hold bool) string {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var wg sync.WaitGroup
-		t.Cleanup(func() { ln.Close(); wg.Wait() })
-		wg.Go(func() {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			defer c.Close()
-			io.ReadAtLeast(c, make([]byte, 1000), 10)
-			io.WriteString(c, text)
-			if hold {
-				io.Copy(io.Discard, c)
-			}
-		})
-		return ln.Addr().String()
-	}
-	for _, tt := range []struct{ name, address, want string }{
-		{"ok", answer("HTTP/1.1 200 OK\r\n\r\n", false), ""},
-		{"HTTP/1.0", answer("HTTP/1.0 399 Odd\r\n\r\n", false), ""},
-		{"endless body", answer("HTTP/1.1 200 OK\r\n\r\n"+strings.Repeat("x", 200<<10), true), ""},
-		{"interim", answer("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", false), ""},
-		{"404", answer("HTTP/1.1 404 Not Found\r\n\r\n", false), "answered 404 Not Found"},
-		{"silence", answer("", true), "no answer within 100ms"},
-		{"hang up", answer("", false), "closed the connection without an answer"},
-		{"garbage", answer("SSH-2.0\r\n\r\n", false), "malformed HTTP response"},
-		{"endless head", answer("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 200<<10), true), "closed the connection"},
-		{"nobody", "127.0.0.1:1", "connection refused"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			timeout := 10 * time.Second
-			if tt.name == "silence" {
-				timeout = 100 * time.Millisecond
-			}
-			err := probe(t.Context(), tt.address, HealthConfig{Path: "/", Timeout: timeout})
-			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
-				t.Errorf("got %v, want %q", err, tt.want)
-			}
-		})
 	}
 }
 
@@ -225,7 +178,7 @@ func TestManyChecksAreSpreadAndBounded(t *testing.T) {
 	services := map[string]Config{}
 	const n = 600
 	for i := range n {
-		services[fmt.Sprint("s", i)] = Config{Servers: []ServerConfig{{Address: "127.0.0.1:" + port}}, Health: &HealthConfig{Interval: 200 * time.Millisecond, Timeout: 20 * time.Second}}
+		services[fmt.Sprint("s", i)] = Config{Servers: []ServerConfig{{Address: "127.0.0.1:" + port}}, Health: &health.Config{Interval: 200 * time.Millisecond, Timeout: 20 * time.Second}}
 	}
 	p, _ := pool(t, Config{Servers: []ServerConfig{{Address: "a:1"}}})
 	start := time.Now()

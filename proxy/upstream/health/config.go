@@ -1,4 +1,10 @@
 // Package health asks servers whether they are well.
+//
+// A Config is a check as the document has it. Config.Compile makes a Probe of it, which asks one server at a time, as often as it is called: when,
+// and what follows from the answers, is the caller's.
+//
+// Every time a server is asked on a connection of its own, which is closed afterwards: a server that accepts no connection is not well, however
+// many old ones it still serves. What is read of an answer is bounded in bytes, and all of it together in time.
 package health
 
 import "time"
@@ -11,9 +17,10 @@ const (
 	HTTP Type = "http"
 	// TCP connects.
 	TCP Type = "tcp"
-	// TLS connects, and agrees on TLS.
+	// TLS connects, and agrees on TLS. Where the service speaks TLS with its servers their certificate is verified as it is for requests; where what
+	// passes is the clients' TLS, the certificate is theirs to judge, and all that is asked is whether TLS is answered.
 	TLS Type = "tls"
-	// GRPC calls grpc.health.v1.Health/Check.
+	// GRPC calls grpc.health.v1.Health/Check, as the GRPC Health Checking Protocol has it.
 	GRPC Type = "grpc"
 	// Agent connects to an agent beside the server and reads a line: up, down, drain, maint, or a weight in percent.
 	Agent Type = "agent"
@@ -34,19 +41,19 @@ const (
 // Config is an active health check. A zero value means the default given in the tag.
 type Config struct {
 	Type     Type          `yaml:"type" enum:"http,tcp,tls,grpc,agent,exec" default:"http" doc:"How a server is asked."`
-	Method   string        `yaml:"method" default:"GET" doc:"Method of the request."`
+	Method   string        `yaml:"method" default:"GET" doc:"Method of the request, which has no content."`
 	Path     string        `yaml:"path" default:"/" doc:"Path of the request."`
-	Host     string        `yaml:"host" doc:"Host header of the request, and name that TLS asks for; default is the server's address."`
-	Status   []string      `yaml:"status" doc:"Statuses that count as well, as in [200, 204] or [200-299]; default is 200-399."`
-	Body     string        `yaml:"body" doc:"Regular expression (RE2) that the answer's first 64 KiB must match."`
+	Host     string        `yaml:"host" doc:"Host header of the request, or the name that type tls asks for; default is the server's address."`
+	Status   []string      `yaml:"status" doc:"Statuses that count as well, each one or a range, as in [\"204\", 300-399]; default is 200-399."`
+	Body     string        `yaml:"body" doc:"Regular expression (RE2) that must match somewhere in the first 64 KiB of the answer's content."`
 	Service  string        `yaml:"service" doc:"Name that a gRPC server is asked about; default is the server as a whole."`
 	Command  []string      `yaml:"command" doc:"Command of type exec, with its arguments; it runs on every node."`
 	Port     int           `yaml:"port" min:"0" max:"65535" doc:"Port to ask at, where that is not the one that requests go to."`
 	Interval time.Duration `yaml:"interval" default:"2s" doc:"Time between two checks of a server; a tenth more or less."`
-	Fast     time.Duration `yaml:"fastinter" doc:"Time between two checks while a server's state is about to change; default is the interval."`
+	Fast     time.Duration `yaml:"fastinter" doc:"Time between two checks while a server's state is about to change, or it was never up; default is the interval."`
 	Timeout  time.Duration `yaml:"timeout" default:"1s" doc:"Time within which the answer has to be there."`
-	Rise     int           `yaml:"rise" min:"0" default:"2" doc:"Checks in a row that must pass before a server that is down counts as up."`
-	Fall     int           `yaml:"fall" min:"0" default:"3" doc:"Checks in a row that must fail before a server that is up counts as down."`
+	Rise     int           `yaml:"rise" min:"0" default:"2" doc:"Checks in a row that must pass before a server that is down counts as up; of a new server it is one."`
+	Fall     int           `yaml:"fall" min:"0" default:"3" doc:"Checks in a row that must fail before a server that is up counts as down; an agent that says down is believed at once."`
 	Initial  Initial       `yaml:"initial" enum:"down,up" default:"down" doc:"What a new server counts as until its first check has ended."`
 }
 
@@ -59,7 +66,10 @@ func (c *Config) WithDefaults() *Config {
 	if d.Type == "" {
 		d.Type = HTTP
 	}
-	if d.Path == "" {
+	if d.Type == HTTP && d.Method == "" {
+		d.Method = "GET"
+	}
+	if d.Type == HTTP && d.Path == "" {
 		d.Path = "/"
 	}
 	if d.Interval == 0 {
@@ -82,3 +92,6 @@ func (c *Config) WithDefaults() *Config {
 	}
 	return &d
 }
+
+// NeedsHTTP2 tells whether only servers that speak HTTP/2 can be asked in this way.
+func (c Config) NeedsHTTP2() bool { return c.Type == GRPC }

@@ -2,9 +2,6 @@ package health
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -12,70 +9,55 @@ import (
 	"strings"
 )
 
-// Probe asks the target once.
-func (c *Config) Probe(ctx context.Context, t Target) (Verdict, error) {
-	if !t.HTTP2 {
-		return Verdict{}, probe(ctx, t.Address, c)
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	if err := t.probe2(ctx, t.Address, c); err != nil {
-		if ctx.Err() != nil { // whatever else became of it meanwhile
-			err = ctx.Err()
-		}
-		return Verdict{}, probeError(err, c)
-	}
-	return Verdict{}, nil
+// askHTTP2 sends a request in HTTP/2. The path is said as it stands in the document.
+func (p *Probe) askHTTP2(ctx context.Context, t Target) error {
+	path, query, _ := strings.Cut(p.config.Path, "?")
+	r := &http.Request{Method: p.config.Method, URL: &url.URL{Opaque: path, RawQuery: query}, Host: t.host(p.config.Host), Header: http.Header{"Accept": {"*/*"}}}
+	return t.exchange2(ctx, r, p.judge)
 }
 
-// probe2 asks in HTTP/2, on a connection of its own as probe does.
-func (t Target) probe2(ctx context.Context, address string, h *Config) error {
-	transport := http.Transport{
-		Protocols: new(http.Protocols), DisableCompression: true, MaxResponseHeaderBytes: maxAnswer,
-		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx, address) },
+// exchange2 sends a request on a connection of its own, and gives the answer to read before it closes that: at once and whole, for a connection with a
+// stream that has not ended would be kept otherwise.
+func (t Target) exchange2(ctx context.Context, r *http.Request, read func(*http.Response) error) error {
+	conn, end, err := t.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	once := make(chan net.Conn, 1)
+	once <- conn
+	dial := func(context.Context, string, string) (net.Conn, error) {
+		select {
+		case c := <-once:
+			return c, nil
+		default:
+			return nil, plainError("refused the request") // which would be sent again on another connection
+		}
+	}
+	transport := &http.Transport{
+		Protocols: new(http.Protocols), DisableCompression: true, MaxResponseHeaderBytes: maxHead, DialContext: dial, DialTLSContext: dial,
 	}
 	transport.Protocols.SetHTTP2(t.TLS != nil)
 	transport.Protocols.SetUnencryptedHTTP2(t.TLS == nil)
 	defer transport.CloseIdleConnections()
-	res, err := transport.RoundTrip(t.request(ctx, address, h))
+	r.URL.Scheme, r.URL.Host = "https", t.Address
+	if t.TLS == nil {
+		r.URL.Scheme = "http"
+	}
+	r.Header.Set("User-Agent", "tripod")
+	res, err := transport.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
-	if res.StatusCode < 200 || res.StatusCode > 399 {
-		return fmt.Errorf("answered %d %s", res.StatusCode, http.StatusText(res.StatusCode))
-	}
-	io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer)) // so that the server sees an orderly end
-	return nil
+	return read(res)
 }
 
-// dial connects, and agrees on TLS and HTTP/2.
-func (t Target) dial(ctx context.Context, address string) (net.Conn, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
+// readAll reads a short content whole.
+func readAll(content io.Reader, most int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(content, most+1))
+	if err == nil && int64(len(text)) > most {
+		err = plainf("answered with more than %d bytes", most)
 	}
-	secure := tls.Client(conn, t.TLS)
-	if err = secure.HandshakeContext(ctx); err != nil {
-		err = fmt.Errorf("TLS: %w", err)
-	} else if secure.ConnectionState().NegotiatedProtocol != "h2" {
-		err = errors.New("does not speak HTTP/2")
-	}
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return secure, nil
-}
-
-// request is what probe says, in HTTP/2. The path is said as it stands in the document.
-func (t Target) request(ctx context.Context, address string, h *Config) *http.Request {
-	path, query, _ := strings.Cut(h.Path, "?")
-	u := &url.URL{Scheme: "https", Host: address, Opaque: path, RawQuery: query}
-	if t.TLS == nil {
-		u.Scheme = "http"
-	}
-	r := &http.Request{Method: "GET", URL: u, Host: h.Host, Header: http.Header{"User-Agent": {"tripod"}, "Accept": {"*/*"}}}
-	return r.WithContext(ctx)
+	return text, err
 }

@@ -1,70 +1,64 @@
 package health
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"os"
-	"syscall"
-	"time"
+	"regexp"
 )
 
-// maxAnswer bounds what a health check reads of an answer, in bytes.
-const maxAnswer = 64 << 10
-
-// probe asks the server once, on a connection of its own: a server that accepts no connection is not well,
-// however many old ones it still serves.
-func probe(ctx context.Context, address string, h *Config) error {
-	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
-	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return probeError(err, h)
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	host := h.Host
-	if host == "" {
-		host = address
-	}
-	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tripod\r\nAccept: */*\r\nConnection: close\r\n\r\n", h.Path, host)
-	if err != nil {
-		return probeError(err, h)
-	}
-	answer := bufio.NewReader(io.LimitReader(conn, maxAnswer))
-	for {
-		res, err := http.ReadResponse(answer, nil)
-		if err != nil {
-			return probeError(err, h)
-		}
-		switch {
-		case res.StatusCode >= 200 && res.StatusCode <= 399:
-			// Read what there is of the body, so that the server sees an orderly end.
-			io.Copy(io.Discard, res.Body)
-			return nil
-		case res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols:
-			return fmt.Errorf("answered %s", res.Status)
-		}
-	}
+// Probe asks servers in the way of one Config. It may be used by many goroutines at a time.
+type Probe struct {
+	config Config
+	status statusSet
+	body   *regexp.Regexp // nil if any content will do
+	fault  error          // why nobody can be asked
 }
 
-// probeError puts the faults that everybody meets into few words.
-func probeError(err error, h *Config) error {
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no answer within %s", h.Timeout)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return errors.New("connection refused")
-	case errors.Is(err, syscall.ECONNRESET):
-		return errors.New("connection reset")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("closed the connection without an answer")
+// Compile returns the check, with the defaults, as it is carried out. The checks of a configuration that Validate refuses fail, and say why.
+func (c Config) Compile() *Probe {
+	p := &Probe{config: *c.WithDefaults(), fault: c.Validate()}
+	if p.fault != nil {
+		return p
 	}
-	return err
+	p.status, _ = statuses(c.Status)
+	if c.Body != "" {
+		p.body, p.fault = regexp.Compile(c.Body)
+	}
+	return p
+}
+
+// Config is what the probe was made of, with the defaults.
+func (p *Probe) Config() Config { return p.config }
+
+// Ask asks the target once. An error says in few words why it is not well; a DownError among them comes from its agent.
+func (p *Probe) Ask(ctx context.Context, t Target) (Verdict, error) {
+	if p.fault != nil {
+		return Verdict{}, p.fault
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)
+	defer cancel()
+	t = t.at(p.config.Port)
+	var verdict Verdict
+	var err error
+	switch p.config.Type {
+	case TCP:
+		err = p.askTCP(ctx, t)
+	case TLS:
+		err = p.askTLS(ctx, t)
+	case GRPC:
+		err = p.askGRPC(ctx, t)
+	case Agent:
+		verdict, err = p.askAgent(ctx, t)
+	case Exec:
+		verdict, err = p.askCommand(ctx, t)
+	default:
+		if t.HTTP2 {
+			err = p.askHTTP2(ctx, t)
+		} else {
+			err = p.askHTTP1(ctx, t)
+		}
+	}
+	if err != nil {
+		return Verdict{}, p.inWords(ctx, err)
+	}
+	return verdict, nil
 }

@@ -1,12 +1,20 @@
 package health
 
-import "crypto/tls"
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
 
 // Target is a server that is asked.
 type Target struct {
 	// Address is where it is: IP address, or host, and port.
 	Address string
-	// Name is the same as the document has it; it stands in the Host header.
+	// Name is the same as the document has it; it stands in the Host header. Empty means Address.
 	Name string
 	// Service is the service whose server it is, for commands.
 	Service string
@@ -16,22 +24,66 @@ type Target struct {
 	TLS *tls.Config
 }
 
-// Verdict is what a server, or its agent, says of itself.
-type Verdict struct {
-	// State is Passed unless an agent says more.
-	State State
-	// Percent of its weight that the server wants, 1 to 100; 0 leaves it as it is.
-	Percent int
+// at is the target at another port of the same host; 0 is its own.
+func (t Target) at(port int) Target {
+	if t.Name == "" {
+		t.Name = t.Address
+	}
+	if port != 0 {
+		for _, a := range []*string{&t.Address, &t.Name} {
+			if host, _, err := net.SplitHostPort(*a); err == nil {
+				*a = net.JoinHostPort(host, strconv.Itoa(port))
+			}
+		}
+	}
+	return t
 }
 
-// State is what an agent wants of its server.
-type State uint8
+// host is what the server is called in a Host header: as it says if it says anything, else the target's own name. The zone of an IPv6 address is a matter of
+// this node (RFC 6874 §4).
+func (t Target) host(as string) string {
+	if as != "" {
+		return as
+	}
+	if i, end := strings.IndexByte(t.Name, '%'), strings.IndexByte(t.Name, ']'); 0 <= i && i < end {
+		return t.Name[:i] + t.Name[end:]
+	}
+	return t.Name
+}
 
-const (
-	// Passed: the server is well.
-	Passed State = iota
-	// Draining: it is well, and wants no new clients.
-	Draining
-	// Stopped: it wants no requests at all. It is not down: what an operator is told is that the server asked for it.
-	Stopped
-)
+// connect opens a connection, on which everything fails when ctx ends. The function that it returns closes it.
+func (t Target) connect(ctx context.Context) (net.Conn, func(), error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", t.Address)
+	if err != nil {
+		return nil, nil, err
+	}
+	// Closing is all that ends a write of TLS, too.
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	return conn, func() { stop(); conn.Close() }, nil
+}
+
+// dial connects, and agrees on TLS if the server speaks it with us, and on the version of HTTP. The function that it returns closes the connection.
+func (t Target) dial(ctx context.Context) (net.Conn, func(), error) {
+	conn, end, err := t.connect(ctx)
+	if err != nil || t.TLS == nil {
+		return conn, end, err
+	}
+	c := t.TLS.Clone()
+	version := "http/1.1"
+	if t.HTTP2 {
+		version = "h2"
+	}
+	c.NextProtos = []string{version}
+	secure := tls.Client(conn, c)
+	if err = secure.HandshakeContext(ctx); err != nil {
+		err = fmt.Errorf("TLS: %w", err)
+	} else if t.HTTP2 && secure.ConnectionState().NegotiatedProtocol != version {
+		err = errors.New("does not speak HTTP/2")
+	}
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return secure, end, nil
+}

@@ -1,0 +1,97 @@
+package health
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+)
+
+const (
+	// maxHead bounds what is read of an answer before its content, in bytes.
+	maxHead = 64 << 10
+	// maxContent bounds what is looked at of the content.
+	maxContent = 64 << 10
+	// maxFraming bounds what is read of a connection for that content, which may come in very small chunks.
+	maxFraming = 4 * maxContent
+)
+
+// askHTTP1 sends a request in HTTP/1.1. The path is said as it stands in the document.
+func (p *Probe) askHTTP1(ctx context.Context, t Target) error {
+	conn, end, err := t.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	length := ""
+	if contentIsExpected(p.config.Method) {
+		length = "Content-Length: 0\r\n"
+	}
+	_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tripod\r\nAccept: */*\r\n%sConnection: close\r\n\r\n",
+		p.config.Method, p.config.Path, t.host(p.config.Host), length)
+	if err != nil {
+		return err
+	}
+	limited := &io.LimitedReader{R: conn, N: maxHead}
+	answer := bufio.NewReader(limited)
+	for {
+		res, err := http.ReadResponse(answer, &http.Request{Method: p.config.Method})
+		if err != nil {
+			if limited.N == 0 {
+				return plainf("the answer's head is longer than %d KiB", maxHead>>10)
+			}
+			return err
+		}
+		if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
+			limited.N = maxFraming
+			return p.judge(res)
+		}
+	}
+}
+
+// contentIsExpected tells whether a request of that method has to say that it has no content (RFC 9110 §8.6).
+func contentIsExpected(method string) bool {
+	return !slices.Contains([]string{"GET", "HEAD", "OPTIONS", "DELETE", "TRACE"}, method)
+}
+
+// judge looks at an answer, and at as much of its content as that takes.
+func (p *Probe) judge(res *http.Response) error {
+	if !p.status.has(res.StatusCode) {
+		return answered(res.StatusCode)
+	}
+	content := &contentReader{limited: io.LimitReader(res.Body, maxContent)}
+	if p.body == nil {
+		// Read what there is, so that the server sees an orderly end.
+		io.Copy(io.Discard, content)
+		return nil
+	}
+	// Reading ends where the match does, so that a stream without an end can be looked at, too.
+	if p.body.MatchReader(bufio.NewReader(content)) {
+		return nil
+	}
+	if errors.Is(content.err, io.ErrUnexpectedEOF) {
+		return plainError("the answer breaks off")
+	}
+	if content.err != nil && content.err != io.EOF {
+		return content.err
+	}
+	return plainf("the answer does not match %s", printable(p.config.Body, 100))
+}
+
+// contentReader keeps the error that ends an answer's content; who reads runes does not tell it.
+type contentReader struct {
+	limited io.Reader
+	err     error
+}
+
+// Read implements io.Reader.
+func (r *contentReader) Read(b []byte) (int, error) {
+	n, err := r.limited.Read(b)
+	if err != nil {
+		r.err = err
+	}
+	return n, err
+}
