@@ -124,7 +124,7 @@ func TestFailedApplyLeavesEverything(t *testing.T) {
 		"no service":      {Routes: []RouteConfig{{Service: "nil"}}},
 		"same listeners":  {Listeners: map[string]ListenerConfig{"a": {Address: ":8080"}, "b": {Address: ":8080"}}},
 		"same routes":     {Services: next.Services, Routes: []RouteConfig{{Host: "a", Service: "new"}, {Host: "A", Path: "/", Service: "new"}}},
-		"invalid service": {Services: map[string]upstream.Config{"x": {}}},
+		"invalid service": {Services: map[string]upstream.Config{"x": {Balance: "x"}}},
 	} {
 		if err := r.p.Apply(t.Context(), bad); err == nil {
 			t.Errorf("%s: applied", name)

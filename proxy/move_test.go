@@ -37,7 +37,7 @@ func silentServer(t *testing.T) string {
 func waits() bool {
 	var b bytes.Buffer
 	pprof.Lookup("goroutine").WriteTo(&b, 1)
-	return strings.Contains(b.String(), "upstream.(*Service).await")
+	return strings.Contains(b.String(), "upstream.(*Service).wait")
 }
 
 // A request that waits for a server goes where the new document says, with its content, by the new document's rules.

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"time"
 
 	"tripod/proxy/upstream/balance"
@@ -10,6 +11,8 @@ import (
 type view struct {
 	set     *balance.Set
 	servers []*Server // the set's members, in its order
+	members []balance.Member
+	primary bool // one that is no backup is in
 	kept    map[string]int
 	sticky  *Sticky
 	hash    HashConfig
@@ -17,7 +20,7 @@ type view struct {
 	limits  limits
 	passive passive
 	retries Retries
-	pending bool // a server that could be chosen was never checked yet, and no other is up
+	pending bool // a server that could be chosen was never checked yet, or a name never answered, and no other is up
 	none    bool // no server can be chosen
 	gone    bool // the service has left the document
 }
@@ -35,7 +38,7 @@ func (s *Service) newView(now time.Time) *view {
 	case Hash:
 		v.hash = *c.Hash
 	}
-	ins, unchecked := 0, false
+	ins, unchecked := 0, s.unanswered()
 	members := make([]balance.Member, len(s.servers))
 	for i, server := range s.servers {
 		st := server.standing(now, c.SlowStart)
@@ -54,6 +57,10 @@ func (s *Service) newView(now time.Time) *view {
 	}
 	if ins == 0 && !unchecked {
 		ins = s.despair(members)
+	}
+	v.members = members
+	for i := range members {
+		v.primary = v.primary || !members[i].Out && !members[i].Backup && members[i].Weight > 0
 	}
 	v.none, v.pending = ins == 0, ins == 0 && unchecked
 	v.set = balance.New(balance.Options{Kind: kind, PreferNear: c.PreferZone}, members, &s.turn)
@@ -100,4 +107,19 @@ func (v *view) choose(ask *Ask) (*Server, error) {
 		return nil, errUnchecked
 	}
 	return nil, ErrNoneUp
+}
+
+// HasOther tells whether there is a server that the request was not given to yet.
+func (s *Service) HasOther(ask *Ask) bool { return s.HasAnother(ask, nil) }
+
+// HasAnother is HasOther, not counting one server that is asked now.
+func (s *Service) HasAnother(ask *Ask, now *Server) bool {
+	v := s.view.Load()
+	for i := range v.members {
+		m := &v.members[i]
+		if !m.Out && m.Weight > 0 && !(m.Backup && v.primary) && v.servers[i] != now && !slices.Contains(ask.Tried, m.Place) {
+			return true
+		}
+	}
+	return false
 }

@@ -41,6 +41,12 @@ type exchange struct {
 	choice   upstream.Ask
 	renew    bool // the client is to get its sticky cookie anew
 	moves    int  // times that the document changed under it
+	tries    int  // servers that were asked
+	resent   int  // times that it was sent again
+	retrying bool // it is counted among those that are
+	askedAt  time.Time
+	spent    spent
+	fault    error // why there is no answer but ours
 
 	status int
 	bytes  int64
@@ -199,6 +205,7 @@ func (x *exchange) reset() {
 	x.choice.Reset()
 	clear(x.fields)
 	x.fields, x.line, x.target = x.fields[:0], x.line[:0], x.target[:0]
+	x.tries, x.resent, x.spent, x.fault = 0, 0, spent{}, nil
 	x.moves, x.status, x.bytes, x.infos, x.abort = 0, 0, 0, 0, false
 	x.socket = handshake{}
 	x.send.reset()

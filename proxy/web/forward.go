@@ -14,9 +14,6 @@ import (
 )
 
 const (
-	// maxTries bounds how many servers are tried for one request, and triesTime for how long new tries begin.
-	maxTries  = 32
-	triesTime = 10 * time.Second
 	// maxMoves is how often a request that waits for a server follows the document.
 	maxMoves = 8
 	// maxInfos is how many informational answers are passed on for one request.
@@ -43,6 +40,7 @@ var (
 func (x *exchange) forward() {
 	x.openContent()
 	x.know()
+	defer x.endRetry()
 	var fault error
 	for {
 		server, err := x.route.service.Acquire(x.front.life, &x.choice)
@@ -69,20 +67,10 @@ func (x *exchange) forward() {
 			x.fail(fault)
 			return
 		}
-		if err = x.try(server); err == nil {
+		if fault = x.try(server); fault == nil {
 			return
 		}
-		var dial *dialError
-		if !errors.As(err, &dial) || x.link.isGone() {
-			x.fail(err)
-			return
-		}
-		x.engine.log.LogAttrs(context.Background(), slog.LevelDebug, "connect to server",
-			slog.String("id", x.id), slog.String("server", server.Address()), slog.Any("error", err))
-		server.Failed(err)
-		fault = err
-		x.choice.Try(server)
-		if len(x.choice.Tried) >= maxTries || time.Since(x.start) > triesTime {
+		if !x.again(server, fault) {
 			x.fail(fault)
 			return
 		}
@@ -93,6 +81,7 @@ func (x *exchange) forward() {
 func (x *exchange) try(server *upstream.Server) error {
 	defer server.Release()
 	x.server = server
+	x.tries++
 	p := x.engine.poolOf(server)
 	if x.route.protocol == upstream.H2 || x.route.protocol == upstream.H2C {
 		return x.try2(p)
@@ -104,10 +93,12 @@ func (x *exchange) try(server *upstream.Server) error {
 		}
 		if s == nil {
 			var err error
-			if s, err = p.dial(x.front.life, x.connectLimit()); err != nil {
+			began := time.Now()
+			if s, err = p.dial(x.front.life, server, x.connectLimit()); err != nil {
 				return err
 			}
 			x.now = time.Now() // limits for what follows begin here
+			x.spent.connect += x.now.Sub(began)
 		}
 		switch err := x.converse(s); {
 		case err == errUsed && s.reused: // with another connection, at last a new one
@@ -129,18 +120,6 @@ func (x *exchange) connectLimit() time.Duration {
 		}
 	}
 	return limit
-}
-
-// repeatable tells whether a request may be sent again that a server may have seen (RFC 9110 §9.2.2).
-func (x *exchange) repeatable() bool {
-	if x.send.started || x.send.content == streamContent {
-		return false
-	}
-	switch x.req.Method {
-	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE":
-		return true
-	}
-	return false
 }
 
 // converse sends the request over a connection, and passes the answer on. It takes care of the connection. The error is nil if the
@@ -171,6 +150,12 @@ func (x *exchange) talk(s *serverConn) (keep bool, err error) {
 	if err := x.readHead(s); err != nil {
 		return false, err
 	}
+	if err := x.refuseAnswer(); err != nil {
+		return false, err
+	}
+	if err := x.holdAnswer(s); err != nil {
+		return false, err
+	}
 	if !x.mayAnswer() {
 		return false, errGone
 	}
@@ -188,6 +173,7 @@ func (x *exchange) talk(s *serverConn) (keep bool, err error) {
 // ask sends the request, and the first of its content. Where that is all, the first bytes of the answer are there when it returns.
 func (x *exchange) ask(s *serverConn) error {
 	wire := x.send.wire
+	x.askedAt = x.now
 	s.writeBy.write(s.tcp, x.now, x.limits.content)
 	whole := x.send.content != streamContent
 	if whole || x.req.Expect {
@@ -240,7 +226,7 @@ func (x *exchange) readHead(s *serverConn) error {
 			}
 		}
 		if err := s.in.read(); err != nil {
-			if x.continues(s, err) {
+			if x.continues(s, err) || x.waitsOn(s, err) {
 				continue
 			}
 			return x.unanswered(s, err)
@@ -255,7 +241,7 @@ func (x *exchange) awaitAnswer(s *serverConn) {
 		s.tcp.SetReadDeadline(time.Now().Add(continueWait))
 		return
 	}
-	s.readBy.read(s.tcp, x.now, x.limits.firstByte)
+	s.readBy.read(s.tcp, x.now, x.patience(x.now))
 }
 
 // continues tells whether a failed read was just the time that a server is given to ask for the content. The client is then asked in its
@@ -334,6 +320,8 @@ func (x *exchange) fail(err error) {
 		status, text = 503, "every server is busy"
 	case errors.Is(err, errRoom):
 		status, text = 503, "too many requests are under way"
+	case len(x.choice.Tried) > 1: // and there is none left that might do better
+		status, text = 503, "no server could answer"
 	case errors.As(err, new(*dialError)):
 		text = "the server cannot be reached"
 		if isTimeout(err) {
@@ -348,7 +336,8 @@ func (x *exchange) fail(err error) {
 	}
 	x.engine.log.LogAttrs(context.Background(), slog.LevelInfo, "request failed",
 		slog.Int("status", status), slog.String("id", x.id), slog.String("service", x.route.service.Name()),
-		slog.String("server", server), slog.Any("error", err))
+		slog.String("server", server), slog.Int("tries", x.tries), slog.Any("error", err))
+	x.fault = err
 	x.page(status, text)
 }
 

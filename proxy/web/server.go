@@ -21,6 +21,7 @@ const (
 // serverConn is an HTTP/1.1 connection to a server. It belongs to one exchange at a time.
 type serverConn struct {
 	pool    *serverPool
+	service *upstream.Service
 	tcp     *net.TCPConn
 	in      input
 	reused  bool      // it has answered a request before
@@ -74,18 +75,24 @@ func (p *serverPool) get(look bool) *serverConn {
 }
 
 // dial makes a connection. The error is a *dialError, or errRoom; nothing of a request was sent.
-func (p *serverPool) dial(ctx context.Context, limit time.Duration) (*serverConn, error) {
+func (p *serverPool) dial(ctx context.Context, server *upstream.Server, limit time.Duration) (*serverConn, error) {
 	if !p.engine.room.enter() {
 		return nil, errRoom
+	}
+	service := server.Service()
+	if !service.EnterConnection() {
+		p.engine.room.leave()
+		return nil, upstream.ErrFull
 	}
 	dialer := net.Dialer{Timeout: limit}
 	c, err := dialer.DialContext(ctx, "tcp", p.address)
 	if err != nil {
+		service.LeaveConnection()
 		p.engine.room.leave()
 		return nil, &dialError{err}
 	}
 	tcp := c.(*net.TCPConn)
-	return &serverConn{pool: p, tcp: tcp, in: newInput(tcp, &p.engine.buffers)}, nil
+	return &serverConn{pool: p, service: service, tcp: tcp, in: newInput(tcp, &p.engine.buffers)}, nil
 }
 
 // put takes a connection back that has answered a request whole, with nothing behind the answer.
@@ -155,6 +162,7 @@ func (s *serverConn) done(keep bool, now time.Time) {
 // close is called once.
 func (s *serverConn) close() {
 	s.tcp.Close()
+	s.service.LeaveConnection()
 	s.pool.engine.room.leave()
 }
 
