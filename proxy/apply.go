@@ -60,6 +60,7 @@ func (p *Proxy) Apply(ctx context.Context, c Config) error {
 	}
 
 	// From here on nothing fails.
+	p.pool.SetNameServers(c.DNS.servers())
 	plan.Commit()
 	limits.Commit()
 	p.config = c
