@@ -43,8 +43,11 @@ func ask(ctx context.Context, servers []netip.AddrPort, q dns.Question) (content
 			if err == nil {
 				return c, server, nil
 			}
-			if faults[i] = plainly(err, timeout); ctx.Err() != nil {
-				faults = faults[:i+1]
+			cut := ctx.Err() != nil
+			if !cut || faults[i] == "" {
+				faults[i] = plainly(err, timeout)
+			}
+			if cut {
 				return content{}, server, told(servers, faults)
 			}
 		}

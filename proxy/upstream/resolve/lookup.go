@@ -79,11 +79,17 @@ func (f found) fault() string {
 	return "IPv4 address: " + v4 + "; IPv6 address: " + v6
 }
 
+// grace is how much longer the addresses of one family are waited for than those of the other: some name servers never answer for AAAA.
+const grace = time.Second
+
 // host asks for a host's addresses of both families, but for those that came along with something else.
 func (l *lookup) host(ctx context.Context, name string, came *more) found {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	f := found{ttl: maxTTL}
 	var parts [2][]netip.Addr
 	var ttls [2]time.Duration
+	var timers [2]*time.Timer
 	var wg sync.WaitGroup
 	for i, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
 		if came != nil && len(came.addrs[i]) > 0 {
@@ -99,12 +105,16 @@ func (l *lookup) host(ctx context.Context, name string, came *more) found {
 				f.none[i], ttls[i] = why, c.ttl
 			default:
 				parts[i], ttls[i] = c.addrs, c.ttl
+				timers[i] = time.AfterFunc(grace, cancel)
 			}
 		})
 	}
 	wg.Wait()
 	f.addrs = slices.Concat(parts[0], parts[1])
 	for i := range parts {
+		if timers[i] != nil {
+			timers[i].Stop()
+		}
 		// That a host has no IPv6 address is not asked again sooner than the address that it has, and the other way round.
 		if len(parts[i]) > 0 || len(f.addrs) == 0 {
 			f.ttl = min(f.ttl, ttls[i])

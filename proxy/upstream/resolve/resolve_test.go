@@ -184,6 +184,24 @@ func TestPartOfAnAnswerMayFail(t *testing.T) {
 	w.wait("10.0.0.2")
 }
 
+func TestServersThatNeverAnswerForOneFamily(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, "app.test. 3600 IN A 10.0.0.1", "six.test. 3600 IN AAAA 2001:db8::1", soaText)
+	s.do(func(w dns.ResponseWriter, q *dns.Msg) bool {
+		return (q.Question[0].Qtype == dns.TypeAAAA) == (q.Question[0].Name == "app.test.")
+	})
+	r := plainSetting(t).resolver(s.address)
+	began := time.Now()
+	four, six := watch(t, r, Question{Name: "app.test"}), watch(t, r, Question{Name: "six.test"})
+	four.wait("10.0.0.1")
+	six.wait("2001:db8::1")
+	if took := time.Since(began); took > 3*time.Second { // it would be four
+		t.Errorf("the address that is known came after %s", took)
+	}
+	four.waitFault("app.test: IPv6 address: " + s.address.String() + " did not answer within 1s, next try in ")
+	six.waitFault("six.test: IPv4 address: " + s.address.String() + " did not answer within 1s, next try in ")
+}
+
 func TestNamesThatDoNotExistLoseTheirTargetsSlowly(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, "app.test. 1 IN A 10.0.0.1", "data.test. 1 IN A 10.0.0.2", soaText)
