@@ -14,11 +14,12 @@ const (
 )
 
 // follow calls f with all keys below a prefix: at once, whenever one of them changed, and every few seconds in
-// any case, so that a lost watch costs time and never truth. It returns when ctx ends.
-func follow(ctx context.Context, client *clientv3.Client, prefix string, f func([]*mvccpb.KeyValue)) {
+// any case, so that a lost watch costs time and never truth. The options bound what is read. It returns when ctx ends.
+func follow(ctx context.Context, client *clientv3.Client, prefix string, f func([]*mvccpb.KeyValue), options ...clientv3.OpOption) {
+	options = append(options, clientv3.WithPrefix(), clientv3.WithSerializable())
 	for ctx.Err() == nil {
 		call, cancel := context.WithTimeout(ctx, storeTimeout)
-		reply, err := client.Get(call, prefix, clientv3.WithPrefix(), clientv3.WithSerializable())
+		reply, err := client.Get(call, prefix, options...)
 		cancel()
 		if err != nil {
 			pause(ctx, followRetry)

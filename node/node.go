@@ -67,7 +67,10 @@ type Node struct {
 	// openReg is reg once it is open.
 	openReg atomic.Pointer[registration]
 	ground  *ground
-	vips    *vips
+	servers *servers
+	// openServers is servers once it has been read from the store.
+	openServers atomic.Pointer[servers]
+	vips        *vips
 	// openVIPs is vips once it is open, for whoever asks from outside.
 	openVIPs atomic.Pointer[vips]
 
@@ -222,6 +225,8 @@ func (n *Node) openProxy(ctx context.Context) error {
 		return err
 	}
 	n.onClose(n.proxy.Close)
+	n.servers = newServers(n)
+	n.servers.openCached()
 	n.docs = newDocuments(n)
 	return n.docs.openCached(ctx)
 }
@@ -292,6 +297,12 @@ func (n *Node) openCluster(ctx context.Context) error {
 	n.onClose(n.reg.close)
 	n.openReg.Store(n.reg)
 	n.ground.publish()
+	// Before the document: a server that operators took out gets nothing from a node that starts.
+	if err := n.servers.open(ctx, client); err != nil {
+		return err
+	}
+	n.openServers.Store(n.servers)
+	n.onClose(n.servers.close)
 	if err := n.docs.open(ctx, client); err != nil {
 		return err
 	}

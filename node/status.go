@@ -237,61 +237,6 @@ func (s *survey) listeners() {
 	}
 }
 
-func (s *survey) services() {
-	type key struct{ service, server string }
-	merged := map[key]*api.ServerStatus{}
-	order := map[string][]string{} // servers of a service, in the document's order
-	for _, node := range s.names() {
-		for _, service := range s.locals[node].Proxy.Services {
-			for _, server := range service.Servers {
-				k := key{service.Name, server.Address}
-				m, ok := merged[k]
-				if !ok {
-					m = &api.ServerStatus{Address: server.Address, Weight: server.Weight, Backup: server.Backup, Zone: server.Zone,
-						Up: map[string]bool{}, Errors: map[string]string{}, Since: map[string]time.Time{}}
-					merged[k] = m
-					order[service.Name] = append(order[service.Name], server.Address)
-				}
-				m.Up[node], m.Since[node] = server.Up, server.Since
-				m.Requests += server.Total
-				m.Active += server.Active
-				if server.Error != "" && !server.Up {
-					m.Errors[node] = server.Error
-				}
-			}
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(order)) {
-		service := api.ServiceStatus{Name: name}
-		for _, address := range order[name] {
-			server := *merged[key{name, address}]
-			service.Servers = append(service.Servers, server)
-			s.server(name, server)
-		}
-		s.status.Services = append(s.status.Services, service)
-	}
-}
-
-// server says what is wrong with one server.
-func (s *survey) server(service string, server api.ServerStatus) {
-	var down []string
-	why := ""
-	for _, node := range slices.Sorted(maps.Keys(server.Up)) {
-		if !server.Up[node] {
-			down = append(down, node)
-			why = cmp.Or(why, server.Errors[node])
-		}
-	}
-	if len(down) == 0 {
-		return
-	}
-	where := "on " + strings.Join(down, ", ")
-	if len(down) == len(server.Up) {
-		where = "on all nodes"
-	}
-	s.problem("service %s: server %s is down %s: %s", service, server.Address, where, cmp.Or(why, "not checked yet"))
-}
-
 func (s *survey) certificates() {
 	for _, c := range s.status.Certificates {
 		switch left := time.Until(c.NotAfter); {

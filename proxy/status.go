@@ -13,6 +13,8 @@ import (
 type Status struct {
 	Listeners []ListenerStatus         `json:"listeners"`
 	Services  []upstream.ServiceStatus `json:"services"`
+	// Pending are servers that registered themselves with services that the document has not, by service.
+	Pending map[string][]upstream.Registration `json:"pending,omitempty"`
 }
 
 // ListenerStatus is what Status tells about a listener.
@@ -32,7 +34,7 @@ type ListenerStatus struct {
 func (p *Proxy) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := Status{Listeners: make([]ListenerStatus, 0, len(p.config.Listeners)), Services: p.pool.Status()}
+	out := Status{Listeners: make([]ListenerStatus, 0, len(p.config.Listeners)), Services: p.pool.Status(), Pending: p.pool.Pending()}
 	for _, name := range slices.Sorted(maps.Keys(p.config.Listeners)) {
 		l := p.config.Listeners[name]
 		s := ListenerStatus{Name: name, Address: l.Address, Bound: []string{}, TLS: l.TLS, Protocol: l.Protocol}

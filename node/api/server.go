@@ -78,6 +78,7 @@ type Node interface {
 	Observer
 	Operators
 	Handovers
+	Servers
 }
 
 // Server serves the node API on any number of listeners.
@@ -158,6 +159,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/drain", withBody(s.node.Drain))
 	mux.HandleFunc("POST /v1/move", withBody(s.node.MoveVIP))
 	get("/v1/holds/{node}", s.holds)
+	s.serverRoutes(mux)
 	mux.HandleFunc("POST /v1/prepare", withBody(s.node.PrepareMove))
 	mux.HandleFunc("POST /v1/forward", withBody(s.node.Forward))
 	mux.HandleFunc("POST /v1/acknowledge", s.acknowledge)

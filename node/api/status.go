@@ -80,12 +80,14 @@ type Status struct {
 	Leader   string `json:"leader,omitempty"` // holder of the first VIP; without VIPs the raft leader
 	AskedOf  string `json:"asked_of"`         // the node that made this
 
-	Nodes        []NodeStatus    `json:"nodes"`
-	VIPs         []VIPStatus     `json:"vips"`
-	Lingering    []Lingering     `json:"lingering,omitempty"`
-	Listeners    []Listener      `json:"listeners"`
-	Services     []ServiceStatus `json:"services"`
-	Certificates []tls.Info      `json:"certificates"`
+	Nodes     []NodeStatus    `json:"nodes"`
+	VIPs      []VIPStatus     `json:"vips"`
+	Lingering []Lingering     `json:"lingering,omitempty"`
+	Listeners []Listener      `json:"listeners"`
+	Services  []ServiceStatus `json:"services"`
+	// Pending are servers that registered themselves with services that the document has not.
+	Pending      []RegisteredServer `json:"pending,omitempty"`
+	Certificates []tls.Info         `json:"certificates"`
 }
 
 // NodeStatus is one node. A voter that does not answer has State "down".
@@ -129,31 +131,12 @@ type Listener struct {
 	Open     int64             `json:"connections"`      // on all nodes
 }
 
-// ServiceStatus is one service.
-type ServiceStatus struct {
-	Name    string         `json:"name"`
-	Servers []ServerStatus `json:"servers"`
-}
-
-// ServerStatus is one server, with its health as each node sees it.
-type ServerStatus struct {
-	Address  string               `json:"address"`
-	Weight   int                  `json:"weight"`
-	Backup   bool                 `json:"backup,omitempty"`
-	Zone     string               `json:"zone,omitempty"`
-	Up       map[string]bool      `json:"up"`               // by node
-	Errors   map[string]string    `json:"errors,omitempty"` // by node: the last failed check
-	Since    map[string]time.Time `json:"since,omitempty"`  // by node
-	Requests uint64               `json:"requests"`         // on all nodes
-	Active   int64                `json:"active"`
-}
-
 // Event is something that happened on a node, for people and tests that watch.
 type Event struct {
 	Time time.Time `json:"time"`
 	Node string    `json:"node"`
 	// Kind is what happened: started, ready, applied, refused, leader, vip_taken, vip_renewed, vip_dropped, vip_moved,
-	// draining, undrained, hook, server_up, server_down, stopping.
+	// draining, undrained, hook, server_up, server_down, server_ordered, server_registered, server_deregistered, stopping.
 	Kind    string `json:"kind"`
 	Subject string `json:"subject,omitempty"` // which VIP, server or document
 	Text    string `json:"text,omitempty"`

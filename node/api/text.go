@@ -36,6 +36,7 @@ func (s Status) WriteText(w io.Writer, now time.Time) {
 	s.writeLingering(w, now)
 	s.writeListeners(w)
 	s.writeServices(w, now)
+	s.writePending(w)
 	s.writeCertificates(w, now)
 }
 
@@ -126,31 +127,6 @@ func (s Status) writeListeners(w io.Writer) {
 	table(w, rows)
 }
 
-func (s Status) writeServices(w io.Writer, now time.Time) {
-	rows := [][]string{{"SERVICE", "SERVER", "HEALTH", "SINCE", "WEIGHT", "ACTIVE", "REQUESTS", ""}}
-	for _, service := range s.Services {
-		for i, server := range service.Servers {
-			name := ""
-			if i == 0 {
-				name = service.Name
-			}
-			weight := fmt.Sprint(server.Weight)
-			if server.Backup {
-				weight += " backup"
-			}
-			var since time.Time
-			for _, t := range server.Since {
-				if t.After(since) {
-					since = t
-				}
-			}
-			rows = append(rows, []string{name, server.Address, health(server.Up), ago(now, since), weight,
-				fmt.Sprint(server.Active), fmt.Sprint(server.Requests), perNode(server.Errors)})
-		}
-	}
-	table(w, rows)
-}
-
 func (s Status) writeCertificates(w io.Writer, now time.Time) {
 	rows := [][]string{{"CERTIFICATE", "HOSTS", "FROM", "EXPIRES"}}
 	for _, c := range s.Certificates {
@@ -161,28 +137,6 @@ func (s Status) writeCertificates(w io.Writer, now time.Time) {
 		rows = append(rows, []string{c.Name, strings.Join(hosts, " "), string(c.Source), "in " + span(c.NotAfter.Sub(now))})
 	}
 	table(w, rows)
-}
-
-// health sums up what the nodes see of one server.
-func health(up map[string]bool) string {
-	var ups, downs []string
-	for node, ok := range up {
-		if ok {
-			ups = append(ups, node)
-		} else {
-			downs = append(downs, node)
-		}
-	}
-	slices.Sort(downs)
-	switch {
-	case len(up) == 0:
-		return "unknown"
-	case len(downs) == 0:
-		return "up"
-	case len(ups) == 0:
-		return "DOWN"
-	}
-	return "DOWN on " + strings.Join(downs, ", ")
 }
 
 func perNode(errors map[string]string) string {

@@ -30,6 +30,7 @@ type grammar struct {
 	Status     statusCmd     `cmd:"" help:"Show the cluster on one screen, problems first. Exits with 1 when there is one."`
 	Config     configCmd     `cmd:"" help:"Check, apply and look up the document that all nodes serve."`
 	Node       nodeCmd       `cmd:"" help:"List nodes, and drain one before work on it."`
+	Server     serverCmd     `cmd:"" help:"List servers, drain one before work on it, and change its weight."`
 	VIP        vipCmd        `cmd:"" name:"vip" help:"List virtual IP addresses, and move one."`
 	Cert       certCmd       `cmd:"" help:"List, add and remove certificates."`
 	Secret     secretCmd     `cmd:"" help:"Make a cluster secret."`

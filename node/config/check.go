@@ -223,7 +223,7 @@ func (c *checker) service(name, path string, place *node) {
 	}
 	hint := ""
 	if c.guesses++; c.guesses <= maxGuesses {
-		hint = didYouMean(name, c.services)
+		hint = DidYouMean(name, c.services)
 	}
 	if hint == "" {
 		switch n := len(c.services); {

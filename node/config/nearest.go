@@ -18,8 +18,8 @@ func nearest(word string, words []string) string {
 	return best
 }
 
-// didYouMean is the end of a message about a word that is not valid.
-func didYouMean(word string, words []string) string {
+// DidYouMean is the end of a message about a word that is none of those that are valid: the nearest of these, or "" if none is really near.
+func DidYouMean(word string, words []string) string {
 	if w := nearest(word, words); w != "" {
 		return "; did you mean " + quote(w) + "?"
 	}

@@ -37,7 +37,7 @@ func (w *walker) notInEnum(n *node, p *path, f *field) {
 		w.problem(n, p, "expected %s, found %s; did you mean %q?", oneOf(f.enum), found, word)
 		return
 	}
-	w.problem(n, p, "expected %s, found %s%s", oneOf(f.enum), found, didYouMean(word, f.enum))
+	w.problem(n, p, "expected %s, found %s%s", oneOf(f.enum), found, DidYouMean(word, f.enum))
 }
 
 func oneOf(words []string) string {

@@ -3,6 +3,7 @@ package upstream
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"tripod/proxy/upstream/resolve"
@@ -15,6 +16,7 @@ type question = resolve.Question
 type answer struct {
 	watch *resolve.Watch
 	last  resolve.Answer
+	heard bool // there was one, be it that asking failed
 }
 
 // named tells whether a server stands for what name servers say.
@@ -45,21 +47,51 @@ func (s *Service) resolved(c ServerConfig) []target {
 		return nil
 	}
 	_, port, _ := net.SplitHostPort(c.Address)
+	weight := shares(a.last.Targets)
 	targets := make([]target, 0, len(a.last.Targets))
 	for _, found := range a.last.Targets {
 		t := target{ServerConfig: c, name: c.Address}
 		if c.SRV != "" {
 			port = strconv.Itoa(found.Port)
 			t.name = net.JoinHostPort(found.Host, port)
+			t.Backup = c.Backup || found.Backup
 			if c.Weight == nil {
-				weight := min(found.Weight, maxWeight)
-				t.Weight = &weight
+				share := weight(found)
+				t.Weight = &share
 			}
 		}
 		t.Address = net.JoinHostPort(found.Address, port)
 		targets = append(targets, t)
 	}
 	return targets
+}
+
+// shares turns the weights of SRV records, which go up to 65535, into ours. Those that are in range stay as they are; larger ones are scaled
+// down together. A weight of 0 means a very small chance beside others and nothing among its like (RFC 2782), never none at all: beside
+// others it is 1, and those are scaled up so that this is little.
+func shares(found []resolve.Target) func(resolve.Target) int {
+	most, zero := map[bool]int{}, map[bool]bool{}
+	for _, t := range found {
+		most[t.Backup] = max(most[t.Backup], t.Weight)
+		zero[t.Backup] = zero[t.Backup] || t.Weight == 0
+	}
+	return func(t resolve.Target) int {
+		top := most[t.Backup]
+		if top == 0 || top <= maxWeight && !zero[t.Backup] {
+			return max(t.Weight, 1)
+		}
+		return max(t.Weight*maxWeight/top, 1)
+	}
+}
+
+// unanswered tells whether a name of the document has had no answer at all, so that nobody knows yet which servers there are. s.mu is held.
+func (s *Service) unanswered() bool {
+	for _, a := range s.names {
+		if !a.heard {
+			return true
+		}
+	}
+	return false
 }
 
 // watchNames asks for the names that the document has now. s.mu is held.
@@ -91,8 +123,12 @@ func (s *Service) watchNames() {
 // heard takes what name servers say.
 func (s *Service) heard(a *answer, said resolve.Answer) {
 	s.mu.Lock()
-	a.last = said
-	fresh := s.settle()
+	moved := !a.heard || !slices.Equal(a.last.Targets, said.Targets)
+	a.last, a.heard = said, true
+	var fresh []*check
+	if moved {
+		fresh = s.settle()
+	}
 	s.mu.Unlock()
 	s.owner.checker.add(fresh)
 }

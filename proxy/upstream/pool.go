@@ -26,6 +26,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -49,8 +50,6 @@ type Options struct {
 	StickyKey []byte
 	// Zone is the node's own failure domain; empty for none.
 	Zone string
-	// NameServers are asked for the addresses of servers that the document names, as address:port; empty are the system's.
-	NameServers []string
 	// Log takes health changes; nil discards them.
 	Log *slog.Logger
 	// Registry takes the metrics while the pool is open; nil for none.
@@ -77,7 +76,7 @@ func New(o Options) *Pool {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Pool{opts: o, log: o.Log, checker: newChecker(), resolver: resolve.New(resolve.Options{Servers: o.NameServers, Log: o.Log})}
+	p := &Pool{opts: o, log: o.Log, checker: newChecker(), resolver: resolve.New(resolve.Options{Log: o.Log})}
 	p.services.Store(&map[string]*Service{})
 	return p
 }
@@ -120,6 +119,9 @@ func (p *Pool) Close(ctx context.Context) error {
 	}
 	return err
 }
+
+// SetNameServers makes these the servers that are asked for the addresses that names in the document stand for; none are the system's.
+func (p *Pool) SetNameServers(servers []netip.AddrPort) { p.resolver.SetServers(servers) }
 
 // SetOrders makes these all words of operators, by service and address. They hold for servers that come later, too.
 func (p *Pool) SetOrders(orders map[string]map[string]Order) {

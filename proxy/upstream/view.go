@@ -52,7 +52,7 @@ func (s *Service) newView(now time.Time) *view {
 		}
 		unchecked = unchecked || st.state == StateChecking && st.weight > 0
 		t := &server.target
-		members[i] = balance.Member{Place: &server.place, Weight: st.weight, Percent: st.percent, Limit: int64(t.MaxConnections),
+		members[i] = balance.Member{Place: &server.place, ID: server.address, Weight: st.weight, Percent: st.percent, Limit: int64(t.MaxConnections),
 			Out: !st.in, Backup: t.Backup, Near: t.Zone != "" && t.Zone == s.owner.opts.Zone}
 	}
 	if ins == 0 && !unchecked {
@@ -63,7 +63,11 @@ func (s *Service) newView(now time.Time) *view {
 		v.primary = v.primary || !members[i].Out && !members[i].Backup && members[i].Weight > 0
 	}
 	v.none, v.pending = ins == 0, ins == 0 && unchecked
-	v.set = balance.New(balance.Options{Kind: kind, PreferNear: c.PreferZone}, members, &s.turn)
+	o := balance.Options{Kind: kind, PreferNear: c.PreferZone, Running: &s.running}
+	if former := s.view.Load(); former != nil {
+		o.Former = former.set
+	}
+	v.set = balance.New(o, members, &s.turn)
 	if v.sticky != nil {
 		v.kept = make(map[string]int, len(s.servers))
 		for i, server := range s.servers {

@@ -1,4 +1,18 @@
 // Package balance chooses one of many servers for a request.
+//
+// A Set is an immutable list of members, made anew when anything about them changes; only counters change under it. Picking takes no lock and
+// no memory:
+//
+//   - round_robin walks the schedule of smooth weighted round robin as nginx has it (5, 1, 1 gives a a b a c a a). Where a round is too long to be
+//     written down, turns are points of a rotation by the golden ratio, which are exact over a round as well. O(1).
+//   - least_requests takes the member with the least running for its weight, of equal ones that which was not used for longest. Up to 16 members are
+//     looked through; above it is a tournament tree. O(log n).
+//   - random_two draws two members by weight and takes the one with less running for its weight (Mitzenmacher: The Power of Two Choices in Randomized Load
+//     Balancing, 2001). O(1).
+//   - hash is consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam, 2016). O(1) on average.
+//   - first takes the first member in order that has room. O(log n).
+//
+// Which members have room under their limits is kept in a tree of bits, so that a service whose members are nearly all full costs no more.
 package balance
 
 import (
@@ -17,20 +31,21 @@ const (
 	First         Kind = "first"
 )
 
-// Place counts what runs at one server. It outlives every Set that lists it.
-type Place struct {
-	running atomic.Int64
-}
-
-// Running is how many requests run there.
-func (p *Place) Running() int64 { return p.running.Load() }
+const (
+	maxWeight  = 256
+	maxPercent = 100
+)
 
 // Member is one server of a Set.
 type Member struct {
+	// Place counts what runs there. No two members of a set have the same.
 	Place *Place
+	// ID says for Kind Hash which requests are the member's: its address. It is the same on every node.
+	ID string
 	// Weight is the share against the others, 0 to 256; 0 is never chosen.
 	Weight int
-	// Percent of the weight that counts now, 1 to 100, as a server warms up or asks for less; 0 is 100.
+	// Percent of the weight that counts now, 1 to 100, as a server warms up or asks for less; 0 is 100. A hash keeps to the whole weight, and has
+	// the percentage only in the bound of its load.
 	Percent int
 	// Limit is how many requests may run there; 0 is no limit.
 	Limit int64
@@ -42,11 +57,26 @@ type Member struct {
 	Near bool
 }
 
+// weigh is the weight that counts now, in hundredths.
+func (m *Member) weigh() int {
+	percent := maxPercent
+	if m.Percent > 0 {
+		percent = min(m.Percent, maxPercent)
+	}
+	return min(max(m.Weight, 0), maxWeight) * percent
+}
+
 // Options are the rest of what a Set is made from.
 type Options struct {
+	// Kind is how members are chosen; any that is not known here is RoundRobin.
 	Kind Kind
 	// PreferNear chooses near members as far as those that are in have the capacity.
 	PreferNear bool
+	// Running is how many requests the service has, with the one that is picked for: the loads of Kind Hash are bounded by it, as Envoy bounds them by
+	// what its cluster has. Nil is no bound.
+	Running *atomic.Int64
+	// Former is the set that this one replaces, whose ring is used again if it has the same members; nil is none.
+	Former *Set
 }
 
 // Ask is what a request tells for choosing.
@@ -57,47 +87,152 @@ type Ask struct {
 	Tried []*Place
 }
 
+func (a *Ask) tried(p *Place) bool { return len(a.Tried) > 0 && slices.Contains(a.Tried, p) }
+
 // Set is an immutable choice of members.
 type Set struct {
+	kind    Kind
 	members []Member
 	turn    *atomic.Uint64
+	running *atomic.Int64
+	// sides are the members that can be chosen: the near ones and the far ones, or all and none.
+	sides [2]side
+	split split
+	seats []seat
+	ring  *ring
+	// told is whether Left has to tell anything to a side.
+	told bool
 }
 
-// New makes a set. Turn is the service's, and lives through all its sets.
+// seat is where a member stands that can be chosen.
+type seat struct{ side, slot int32 }
+
+// nowhere is the side of a member that cannot be chosen.
+const nowhere = -1
+
+// New makes a set. Turn is the service's, and lives through all its sets. The members are the set's from then on.
 func New(o Options, members []Member, turn *atomic.Uint64) *Set {
-	return &Set{members: members, turn: turn}
+	s := &Set{kind: o.Kind, members: members, turn: turn, running: o.Running, seats: make([]seat, len(members))}
+	backups := !slices.ContainsFunc(members, func(m Member) bool { return !m.Backup && m.Weight > 0 && !m.Out })
+	var near, allNear uint64
+	for i := range members {
+		m := &members[i]
+		m.Place.at.Store(uint32(i))
+		s.seats[i].side = nowhere
+		if m.Weight <= 0 || m.Backup != backups {
+			continue
+		}
+		at := 0
+		if o.PreferNear {
+			if m.Near {
+				whole := uint64(min(m.Weight, maxWeight) * maxPercent)
+				allNear += whole
+				switch {
+				case m.Out:
+				case o.Kind == Hash: // for which a member's percentage moves no key
+					near += whole
+				default:
+					near += uint64(m.weigh())
+				}
+			} else {
+				at = 1
+			}
+		}
+		if !m.Out {
+			s.seats[i] = seat{int32(at), s.sides[at].add(i, m)}
+		}
+	}
+	s.split = newSplit(near, allNear)
+	switch {
+	case len(s.sides[1].slots) == 0:
+		s.split = split{1, 1}
+	case len(s.sides[0].slots) == 0:
+		s.split = split{0, 1}
+	}
+	if o.Kind == Hash {
+		s.ring = newRing(members, backups, o.Former)
+	}
+	for i := range s.sides {
+		s.sides[i].build(s, int32(i))
+	}
+	s.told = s.sides[0].told() || s.sides[1].told()
+	return s
 }
 
 // Pick chooses a member and counts the request there until Leave. It returns its index, or -1, and then whether there are members that
 // could be chosen but for their limits.
 func (s *Set) Pick(ask *Ask) (at int, full bool) {
-	start := int(s.turn.Add(1)-1) % max(len(s.members), 1)
-	for i := range s.members {
-		at := (start + i) % len(s.members)
-		m := &s.members[at]
-		if m.Out || m.Weight == 0 || slices.Contains(ask.Tried, m.Place) {
-			continue
-		}
-		if s.Take(at) {
+	near, turn := s.side(ask)
+	a, b := &s.sides[0], &s.sides[1]
+	if !near {
+		a, b = b, a
+	}
+	if s.kind == Hash {
+		if at = s.hashed(a, b, ask); at >= 0 {
 			return at, false
 		}
-		full = true
+		return -1, s.untried(ask)
 	}
-	return -1, full
+	if i := a.choose(s.kind, turn, ask); i >= 0 {
+		return a.member(i), false
+	}
+	if i := b.choose(s.kind, turn, ask); i >= 0 {
+		return b.member(i), false
+	}
+	return -1, s.untried(ask)
+}
+
+// side decides for near or far, and says which turn it is there, for those kinds that want to know.
+func (s *Set) side(ask *Ask) (near bool, turn uint64) {
+	if s.kind == Hash {
+		return s.split.key(ask.Hash), 0
+	}
+	if s.split.whole() {
+		if s.sides[0].turns != nil || s.sides[1].turns != nil {
+			turn = s.turn.Add(1) - 1
+		}
+		return s.split.near > 0, turn
+	}
+	return s.split.turn(s.turn.Add(1) - 1)
+}
+
+// untried tells whether any of the members that can be chosen was not tried yet.
+func (s *Set) untried(ask *Ask) bool {
+	n := len(s.sides[0].slots) + len(s.sides[1].slots)
+	for i, p := range ask.Tried {
+		if at := s.index(p); at >= 0 && s.seats[at].side != nowhere && !slices.Contains(ask.Tried[:i], p) {
+			n--
+		}
+	}
+	return n > 0
 }
 
 // Take counts a request at a member unless it has its limit. It may be out.
 func (s *Set) Take(at int) bool {
-	m := &s.members[at]
-	if n := m.Place.running.Add(1); m.Limit > 0 && n > m.Limit {
-		m.Place.running.Add(-1)
-		return false
+	if seat := s.seats[at]; seat.side != nowhere {
+		return s.sides[seat.side].seize(int(seat.slot), 0)
 	}
-	return true
+	m := &s.members[at]
+	_, ok := m.Place.take(max(m.Limit, 0))
+	return ok
 }
 
-// Leave ends what Pick or Take began. The set that is current then is told with Left.
-func (p *Place) Leave() { p.running.Add(-1) }
-
 // Left notes that less runs at a place than before; a place that is not in the set means nothing.
-func (s *Set) Left(p *Place) {}
+func (s *Set) Left(p *Place) {
+	if !s.told {
+		return
+	}
+	if at := s.index(p); at >= 0 && s.seats[at].side != nowhere {
+		seat := s.seats[at]
+		s.sides[seat.side].left(int(seat.slot))
+	}
+}
+
+// index is which member a place belongs to, -1 for none.
+func (s *Set) index(p *Place) int {
+	if at := int(p.at.Load()); at < len(s.members) && s.members[at].Place == p {
+		return at
+	}
+	// Another set was made since, in which it stands elsewhere: this one is about to be replaced.
+	return slices.IndexFunc(s.members, func(m Member) bool { return m.Place == p })
+}

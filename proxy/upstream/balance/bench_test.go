@@ -1,0 +1,76 @@
+package balance
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+)
+
+var kinds = []Kind{RoundRobin, LeastRequests, RandomTwo, Hash, First}
+
+// server is as large as one of the proxy's, so that places are as far from each other as there.
+type server struct {
+	place Place
+	_     [512]byte
+}
+
+// places are those of n servers.
+func places(n int) []*Place {
+	all := make([]*Place, n)
+	for i := range all {
+		all[i] = &new(server).place
+	}
+	return all
+}
+
+func BenchmarkPick(b *testing.B) {
+	for _, kind := range kinds {
+		for _, n := range []int{3, 100, 10000} {
+			for _, weighted := range []bool{false, true} {
+				for _, limit := range []int64{0, 100} {
+					b.Run(fmt.Sprintf("%s/%d/weighted=%v/limit=%d", kind, n, weighted, limit), func(b *testing.B) {
+						var turn atomic.Uint64
+						var running atomic.Int64
+						members := make([]Member, n)
+						for i, p := range places(n) {
+							members[i] = Member{Place: p, ID: fmt.Sprint(i), Weight: 1, Limit: limit}
+							if weighted {
+								members[i].Weight = i*7%256 + 1
+							}
+						}
+						s := New(Options{Kind: kind, Running: &running}, members, &turn)
+						ask := &Ask{}
+						b.ResetTimer()
+						for b.Loop() {
+							ask.Hash += golden
+							running.Add(1)
+							at, _ := s.Pick(ask)
+							p := members[at].Place
+							p.Leave()
+							running.Add(-1)
+							s.Left(p)
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkNew(b *testing.B) {
+	for _, kind := range kinds {
+		for _, n := range []int{3, 100, 10000} {
+			b.Run(fmt.Sprintf("%s/%d", kind, n), func(b *testing.B) {
+				var turn atomic.Uint64
+				members := make([]Member, n)
+				for i, p := range places(n) {
+					members[i] = Member{Place: p, ID: fmt.Sprint(i), Weight: i*7%256 + 1, Limit: 100}
+				}
+				var former *Set
+				for b.Loop() {
+					former = New(Options{Kind: kind, Former: former}, members, &turn)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package balance
+
+const (
+	// smoothWork bounds the steps of writing a round down, which are members × turns.
+	smoothWork = 1 << 19
+	// maxRound bounds the turns of a round that is written down.
+	maxRound = 4096
+)
+
+// turns is the order of a weighted round robin. In one round, which is as many turns as the sum of all weights, every member has as many as its weight.
+type turns struct {
+	shares *shares
+	round  []uint32 // the members of one round; nil if it is not written down
+	step   uint64
+}
+
+func newTurns(weights []uint32) *turns {
+	t := &turns{shares: newShares(weights)}
+	switch total := t.shares.total; {
+	case total == uint64(len(weights)): // one after another
+		t.step = 1
+	case total <= maxRound && total*uint64(len(weights)) <= smoothWork:
+		t.round = smooth(weights, int(total))
+	default:
+		t.step = goldenStep(total)
+	}
+	return t
+}
+
+// at is the member whose turn it is.
+func (t *turns) at(turn uint64) int {
+	if t.round != nil {
+		return int(t.round[turn%uint64(len(t.round))])
+	}
+	rest := turn % t.shares.total
+	if t.step == 1 {
+		return int(rest)
+	}
+	return t.shares.at(rest * t.step % t.shares.total)
+}
+
+// smooth writes down a round of smooth weighted round robin, as nginx does it: each turn everybody gains his weight, the richest is
+// chosen and pays the total.
+func smooth(weights []uint32, total int) []uint32 {
+	round := make([]uint32, 0, total)
+	credit := make([]int, len(weights))
+	for range total {
+		best := 0
+		for i, w := range weights {
+			credit[i] += int(w)
+			if credit[i] > credit[best] {
+				best = i
+			}
+		}
+		credit[best] -= total
+		round = append(round, uint32(best))
+	}
+	return round
+}
+
+// goldenStep is the step by which all numbers below a total are visited, each once, and at any time evenly (Knuth, TAOCP 3, §6.4): the total
+// divided by the golden ratio, or the next number that has no divisor in common with the total.
+func goldenStep(total uint64) uint64 {
+	const golden = 0.618033988749895
+	step := uint64(float64(total)*golden) | 1
+	for gcd(step, total) != 1 {
+		step++
+	}
+	return step
+}
