@@ -13,6 +13,7 @@ import (
 	"tripod/proxy/stream"
 	"tripod/proxy/upstream"
 	"tripod/proxy/web"
+	"tripod/proxy/web/rate"
 	"tripod/proxy/web/rule"
 )
 
@@ -44,7 +45,8 @@ func (p *Proxy) Apply(ctx context.Context, c Config) error {
 		return err
 	}
 	plan := p.pool.Plan(c.Services)
-	routes, err := p.rules(c, plan)
+	limits := p.rates.Plan()
+	routes, err := p.rules(c, plan, limits)
 	if err != nil {
 		return err
 	}
@@ -58,7 +60,9 @@ func (p *Proxy) Apply(ctx context.Context, c Config) error {
 	}
 
 	// From here on nothing fails.
+	p.pool.SetNameServers(c.DNS.servers())
 	plan.Commit()
+	limits.Commit()
 	p.config = c
 	hasListener := func(name string) bool { _, ok := c.Listeners[name]; return ok }
 	p.web.Swap(table, hasListener)
@@ -192,7 +196,7 @@ func (p *Proxy) addVIPs(c Config, wanted map[place]spec) {
 }
 
 // rules turns the document's routes into those of the HTTP engine.
-func (p *Proxy) rules(c Config, plan *upstream.Plan) (web.Rules, error) {
+func (p *Proxy) rules(c Config, plan *upstream.Plan, limits *rate.Plan) (web.Rules, error) {
 	r := web.Rules{Routes: make([]web.Route, len(c.Routes)), HTTPSPort: httpsPort(c), AccessLog: c.AccessLog}
 	for i, rc := range c.Routes {
 		service := c.Services[rc.Service]
@@ -200,6 +204,7 @@ func (p *Proxy) rules(c Config, plan *upstream.Plan) (web.Rules, error) {
 		if err != nil {
 			return r, fmt.Errorf("routes[%d]: %w", i, err)
 		}
+		compiled = compiled.Limited(limits, rc.Host, rc.Path, rc.Rules.Common, rc.Service, service.Rules)
 		r.Routes[i] = web.Route{
 			Host: rc.Host, Path: rc.Path, Service: plan.Service(rc.Service), Redirect: rc.Redirect, Rules: compiled,
 			Protocol: service.Protocol, ServerTLS: service.TLS,

@@ -22,6 +22,7 @@ type Config struct {
 	Listeners map[string]ListenerConfig
 	Routes    []RouteConfig
 	Services  map[string]upstream.Config
+	DNS       DNSConfig
 	// AccessLog is of how many requests one is logged: 1 for all, 0 for none.
 	AccessLog int
 	// VIPs are the document's virtual addresses. On an all-loopback cluster a listener answers on them

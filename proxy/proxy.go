@@ -45,6 +45,7 @@ import (
 	"tripod/proxy/stream"
 	"tripod/proxy/upstream"
 	"tripod/proxy/web"
+	"tripod/proxy/web/rate"
 	"tripod/proxy/web/rule"
 )
 
@@ -64,7 +65,7 @@ type Options struct {
 	// TLS is used for listeners with tls: true, as it is and never cloned for HTTP, so that ticket keys
 	// rotated on it are seen. Its NextProtos name h2 and http/1.1.
 	TLS *tls.Config
-	// StickyKey signs sticky cookies; the same on every node.
+	// StickyKey signs sticky cookies, and hides what rate limits tell clients apart by; the same on every node.
 	StickyKey []byte
 	// Log takes what happens; nil discards.
 	Log *slog.Logger
@@ -94,6 +95,7 @@ type Proxy struct {
 	retry  chan struct{} // wakes the binder
 	// passwords that were right, over every change of the document
 	passwords *rule.Passwords
+	rates     *rate.Set
 	ctx       context.Context
 	cancel    context.CancelFunc
 
@@ -113,7 +115,7 @@ func New(o Options) *Proxy {
 	}
 	p := &Proxy{
 		opts: o, log: o.Log, gate: &gate{log: o.Log},
-		retry: make(chan struct{}, 1), passwords: rule.NewPasswords(),
+		retry: make(chan struct{}, 1), passwords: rule.NewPasswords(), rates: rate.NewSet(o.StickyKey),
 		held:    make(map[netip.Addr]bool),
 		sockets: make(map[place]*socket),
 		waiting: make(map[place]error),
@@ -173,6 +175,11 @@ func (p *Proxy) openParts(ctx context.Context) (err error) {
 			p.stream.Close()
 			return err
 		}
+		if err := p.opts.Registry.Register(p.rates); err != nil {
+			p.opts.Registry.Unregister(p)
+			p.stream.Close()
+			return err
+		}
 	}
 	return nil
 }
@@ -208,6 +215,7 @@ func (p *Proxy) Close(ctx context.Context) error {
 	p.cancel()
 	<-done
 	if p.opts.Registry != nil {
+		p.opts.Registry.Unregister(p.rates)
 		p.opts.Registry.Unregister(p)
 	}
 	p.stream.Close()

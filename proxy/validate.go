@@ -162,6 +162,7 @@ func (c Config) Validate() error {
 	for _, name := range slices.Sorted(maps.Keys(c.Services)) {
 		add("services."+name, c.Services[name].Validate())
 	}
+	add("dns", c.DNS.Validate())
 	return errors.Join(errs...)
 }
 

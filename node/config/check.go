@@ -41,6 +41,9 @@ func (c *checker) check() {
 			c.servers(e)
 		}
 	}
+	if n, ok := c.tree.find(c.tree.root, "dns"); ok {
+		c.component(c.document.DNS, "dns", n, n)
+	}
 }
 
 // names checks the names of a section and returns them, in the order of the document.

@@ -17,6 +17,7 @@ type Document struct {
 	Listeners    map[string]proxy.ListenerConfig `yaml:"listeners" doc:"Where every node listens, by a name of your choice."`
 	Routes       []proxy.RouteConfig             `yaml:"routes" doc:"Which service answers; the most specific host, then the longest path, wins."`
 	Services     map[string]upstream.Config      `yaml:"services" doc:"The servers behind, by a name of your choice."`
+	DNS          proxy.DNSConfig                 `yaml:"dns" doc:"Who is asked for the addresses of servers that are given by name."`
 	Certificates tls.CertificatesConfig          `yaml:"certificates" doc:"How the certificates of the routes' hosts are made."`
 	AccessLog    string                          `yaml:"access_log" enum:"on,off" default:"on" doc:"One log line per request."`
 	LogSample    int                             `yaml:"access_log_sample" min:"1" default:"1" doc:"Of how many requests one is logged; those that fail with 5xx always are."`
@@ -63,6 +64,7 @@ func (d *Document) Proxy() proxy.Config {
 		Listeners: d.Listeners,
 		Routes:    d.Routes,
 		Services:  d.Services,
+		DNS:       d.DNS,
 	}
 	if d.AccessLog != "off" {
 		c.AccessLog = max(d.LogSample, 1)

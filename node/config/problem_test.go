@@ -109,9 +109,9 @@ func TestBadInput(t *testing.T) {
 			`site.yaml:2:41: services.a.health.rise: expected a number, found "x"`}},
 
 		// Keys.
-		{"not a mapping", "- vips\n", []string{`site.yaml:1:1: a document is a mapping with the keys vips, listeners, routes, services, certificates, access_log, access_log_sample; found a list`}},
+		{"not a mapping", "- vips\n", []string{`site.yaml:1:1: a document is a mapping with the keys vips, listeners, routes, services, dns, certificates, access_log, access_log_sample; found a list`}},
 		{"unknown key", "listners: {}\n", []string{`site.yaml:1:1: listners: unknown key; did you mean "listeners"?`}},
-		{"unknown key like none", "frontends: {}\n", []string{`site.yaml:1:1: frontends: unknown key; valid are vips, listeners, routes, services, certificates, access_log, access_log_sample`}},
+		{"unknown key like none", "frontends: {}\n", []string{`site.yaml:1:1: frontends: unknown key; valid are vips, listeners, routes, services, dns, certificates, access_log, access_log_sample`}},
 		{"unknown keys deep inside", "services:\n  web:\n    servers: [a:1]\n    health: { path: /, intervall: 5s }\n    stciky: { cookie: x }\n", []string{
 			`site.yaml:4:24: services.web.health.intervall: unknown key; did you mean "interval"?`,
 			`site.yaml:5:5: services.web.stciky: unknown key; did you mean "sticky"?`}},
@@ -229,6 +229,9 @@ func TestBadInput(t *testing.T) {
 		{"server without port", "services:\n  web:\n    servers:\n      - 10.0.0.1\n      - { address: x }\n", []string{
 			`site.yaml:4:9: services.web.servers[0].address: …`,
 			`site.yaml:5:20: services.web.servers[1].address: …`}},
+		{"name servers", "dns:\n  servers: [10.0.0.2:53, ns.test:53, 10.0.0.2]\n", []string{
+			`site.yaml:2:26: dns.servers[1]: "ns.test:53" is no address of a name server: give an IP address with a port, as in 10.0.0.2:53`,
+			`site.yaml:2:38: dns.servers[2]: name server 10.0.0.2:53 is listed twice: servers[0] has it already`}},
 		{"health path", "services:\n  web:\n    servers: [a:1]\n    health: { path: healthz }\n", []string{
 			`site.yaml:4:21: services.web.health.path: …`}},
 	} {

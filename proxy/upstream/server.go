@@ -17,7 +17,7 @@ type Server struct {
 	name    string
 	tag     string // names it in sticky cookies
 
-	place   balance.Place
+	place   *balance.Place
 	total   atomic.Uint64
 	passed  atomic.Uint64 // checks
 	failed  atomic.Uint64
@@ -72,7 +72,7 @@ func (s *Server) Release() {
 	service.running.Add(-1)
 	// A view that is made just now may have counted what has left.
 	for v := service.view.Load(); ; {
-		v.set.Left(&s.place)
+		v.set.Left(s.place)
 		now := service.view.Load()
 		if now == v {
 			break

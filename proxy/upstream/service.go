@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tripod/proxy/upstream/balance"
 )
 
 // firstCheckWait bounds how long a request waits for the first check of new servers when no other is up.
@@ -33,6 +35,7 @@ type Service struct {
 	orders     map[string]Order // by address
 	registered []Registration
 	names      map[question]*answer // what name servers say
+	places     balance.Places       // of the servers
 	servers    []*Server            // the document's, in its order, then those that registered
 	compared   time.Time            // when the servers' answers were last compared
 	timer      *time.Timer          // for what comes with time
@@ -143,7 +146,7 @@ func (s *Service) settle() []*check {
 	for i, t := range targets {
 		server := former[t.Address]
 		if server == nil {
-			server = &Server{service: s, address: t.Address, since: now, entered: now}
+			server = &Server{service: s, address: t.Address, place: s.places.New(), since: now, entered: now}
 		}
 		delete(former, t.Address)
 		servers[i] = server
@@ -203,7 +206,7 @@ func (s *Service) rebuild(now time.Time) {
 	s.view.Store(v)
 	// A request that left while the view was made may have told the former one.
 	for _, server := range v.servers {
-		v.set.Left(&server.place)
+		v.set.Left(server.place)
 	}
 	s.serveQueue()
 	s.arm(now)

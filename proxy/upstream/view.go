@@ -52,7 +52,7 @@ func (s *Service) newView(now time.Time) *view {
 		}
 		unchecked = unchecked || st.state == StateChecking && st.weight > 0
 		t := &server.target
-		members[i] = balance.Member{Place: &server.place, ID: server.address, Weight: st.weight, Percent: st.percent, Limit: int64(t.MaxConnections),
+		members[i] = balance.Member{Place: server.place, ID: server.address, Weight: st.weight, Percent: st.percent, Limit: int64(t.MaxConnections),
 			Out: !st.in, Backup: t.Backup, Near: t.Zone != "" && t.Zone == s.owner.opts.Zone}
 	}
 	if ins == 0 && !unchecked {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"strconv"
 	"time"
 
 	"tripod/proxy/web/message"
@@ -15,6 +16,9 @@ func (x *exchange) admit() bool {
 	}
 	if !x.rules.Admit(x.origin) {
 		x.page(403, "this client is not let in")
+		return false
+	}
+	if !x.withinRates() {
 		return false
 	}
 	switch err := x.rules.Authenticate(authorization(x.req.Fields)); {
@@ -37,6 +41,21 @@ func (x *exchange) admit() bool {
 		x.send.most = most
 	}
 	return true
+}
+
+// withinRates counts the request, and answers it if there are too many. One that follows the document has been counted before.
+func (x *exchange) withinRates() bool {
+	if x.moves > 0 {
+		return true
+	}
+	wait, ok := x.rules.Take(x.origin, x.req.Fields, x.now)
+	if ok {
+		return true
+	}
+	seconds := int((wait + time.Second - 1) / time.Second)
+	x.fields = append(x.fields[:0], message.Field{Name: "Retry-After", Value: strconv.Itoa(seconds)})
+	x.page(429, "there are more requests than are let through")
+	return false
 }
 
 // authorization is the value of the one Authorization field. Several are as good as none: the server may heed another than we do.

@@ -4,11 +4,14 @@
 //
 //	go run ./testcluster/bench failover [-rounds 20] [-case killed] [-connections 1000] [-peers=false]
 //	go run ./testcluster/bench calm [-for 10m]
+//	go run ./testcluster/bench balance [-rounds 51]
 //	go run ./testcluster/bench http [-rounds 5] [-for 5s] [-row h1,tls] [-peers haproxy,nginx,caddy] [-profile FILE]
 //
 // Failover and calm need root, for the network namespaces of package lab. Failover does every fault and every planned move
 // to the holder of a VIP, again and again; where keepalived is installed, it is measured beside tripod, in the same lab and
 // with the same faults. Calm does nothing but load the proxies, and counts failovers that had no cause.
+//
+// Balance measures what it costs to choose one of many servers, in this process.
 //
 // Http measures the proxy beside HAProxy, nginx and Caddy, as far as they are installed, on loopback addresses and without
 // root: what a request costs them, and how long it takes.
@@ -42,9 +45,9 @@ func main() {
 	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &most)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	measure := map[string]func(context.Context, []string, io.Writer) error{"failover": failover, "calm": calm, "http": proxies}
+	measure := map[string]func(context.Context, []string, io.Writer) error{"failover": failover, "calm": calm, "http": proxies, "balance": picking}
 	if len(os.Args) < 2 || measure[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: bench failover|calm|http [-help]")
+		fmt.Fprintln(os.Stderr, "usage: bench failover|calm|http|balance [-help]")
 		os.Exit(2)
 	}
 	if err := measure[os.Args[1]](ctx, os.Args[2:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {

@@ -213,7 +213,7 @@ func (s *Set) Take(at int) bool {
 		return s.sides[seat.side].seize(int(seat.slot), 0)
 	}
 	m := &s.members[at]
-	_, ok := m.Place.take(max(m.Limit, 0))
+	_, ok := m.Place.take(int32(min(max(m.Limit, 0), maxRunning)))
 	return ok
 }
 

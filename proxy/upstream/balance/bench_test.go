@@ -8,17 +8,12 @@ import (
 
 var kinds = []Kind{RoundRobin, LeastRequests, RandomTwo, Hash, First}
 
-// server is as large as one of the proxy's, so that places are as far from each other as there.
-type server struct {
-	place Place
-	_     [512]byte
-}
-
 // places are those of n servers.
 func places(n int) []*Place {
+	var p Places
 	all := make([]*Place, n)
 	for i := range all {
-		all[i] = &new(server).place
+		all[i] = p.New()
 	}
 	return all
 }
@@ -31,8 +26,8 @@ func BenchmarkPick(b *testing.B) {
 					b.Run(fmt.Sprintf("%s/%d/weighted=%v/limit=%d", kind, n, weighted, limit), func(b *testing.B) {
 						var turn atomic.Uint64
 						var running atomic.Int64
-						members := make([]Member, n)
-						for i, p := range places(n) {
+						members, all := make([]Member, n), places(n)
+						for i, p := range all {
 							members[i] = Member{Place: p, ID: fmt.Sprint(i), Weight: 1, Limit: limit}
 							if weighted {
 								members[i].Weight = i*7%256 + 1
@@ -45,7 +40,7 @@ func BenchmarkPick(b *testing.B) {
 							ask.Hash += golden
 							running.Add(1)
 							at, _ := s.Pick(ask)
-							p := members[at].Place
+							p := all[at]
 							p.Leave()
 							running.Add(-1)
 							s.Left(p)

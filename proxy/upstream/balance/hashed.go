@@ -50,8 +50,9 @@ func (a *side) jump(ask *Ask, requests uint64) int {
 	if !a.hashable() {
 		return -1
 	}
+	start := mix(ask.Hash)
 	for k := range uint64(jumps) {
-		i := a.arcs.at(mix(ask.Hash + k*golden))
+		i := a.arcs.at(mix(start + k*golden))
 		if a.take(i, a.arcs.bound(a.slots[i].weight, requests), ask) {
 			return i
 		}

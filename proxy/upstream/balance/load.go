@@ -10,7 +10,7 @@ type load struct {
 
 func (s *slot) load() load {
 	n := s.place.running.Load()
-	return load{n, int64(s.weight), s.place.used.Load(), s.limit > 0 && n >= int64(s.limit)}
+	return load{int64(n), int64(s.weight), s.place.used.Load(), s.limit > 0 && n >= s.limit}
 }
 
 // below tells whether l has less for its weight than m. A full member has more than all others.

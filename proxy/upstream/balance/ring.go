@@ -120,7 +120,7 @@ func (a *arcs) at(place uint64) int {
 }
 
 // bound is how many requests may run at a member of a weight when so many run in all: ⌈5/4 of its share⌉; 0 is no bound.
-func (a *arcs) bound(weight uint32, requests uint64) int64 {
+func (a *arcs) bound(weight uint32, requests uint64) int32 {
 	if a == nil || requests == 0 {
 		return 0
 	}
@@ -130,5 +130,5 @@ func (a *arcs) bound(weight uint32, requests uint64) int64 {
 	if rest > 0 {
 		bound++
 	}
-	return int64(bound)
+	return int32(min(bound, maxRunning))
 }

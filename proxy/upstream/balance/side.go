@@ -1,7 +1,6 @@
 package balance
 
 import (
-	"math"
 	"math/rand/v2"
 	"sync/atomic"
 )
@@ -20,17 +19,17 @@ const (
 // slot is a member that can be chosen. It is small, so that more of them fit into the cache.
 type slot struct {
 	place  *Place
-	limit  uint32 // 0 is none
+	limit  int32  // 0 is none
 	weight uint32 // in hundredths
 }
 
 // full tells whether as many requests run as may.
-func (s *slot) full() bool { return s.limit > 0 && s.place.running.Load() >= int64(s.limit) }
+func (s *slot) full() bool { return s.limit > 0 && s.place.running.Load() >= s.limit }
 
 // side is the members of one zone preference that can be chosen.
 type side struct {
 	slots  []slot
-	at     []uint32       // the slots' members
+	at     []uint32       // the slots' members; nil if they are all members there are, or the first ones
 	turns  *turns         // for round_robin
 	shares *shares        // for random_two
 	used   *atomic.Uint64 // for least_requests: the turns by which it is known who was not used for longest
@@ -42,11 +41,18 @@ type side struct {
 // add puts a member at the end and returns its slot.
 func (a *side) add(at int, m *Member) int32 {
 	s := slot{place: m.Place, weight: uint32(m.weigh())}
-	if m.Limit > 0 && m.Limit <= math.MaxUint32 { // nobody has more
-		s.limit = uint32(m.Limit)
+	if m.Limit > 0 && m.Limit <= maxRunning {
+		s.limit = int32(m.Limit)
+	}
+	if a.at == nil && at != len(a.slots) {
+		for i := range len(a.slots) {
+			a.at = append(a.at, uint32(i))
+		}
+	}
+	if a.at != nil || at != len(a.slots) {
+		a.at = append(a.at, uint32(at))
 	}
 	a.slots = append(a.slots, s)
-	a.at = append(a.at, uint32(at))
 	return int32(len(a.slots) - 1)
 }
 
@@ -75,7 +81,12 @@ func (a *side) build(s *Set, index int32) {
 // told tells whether left has anything to do.
 func (a *side) told() bool { return a.room != nil || a.tree != nil }
 
-func (a *side) member(i int) int { return int(a.at[i]) }
+func (a *side) member(i int) int {
+	if a.at == nil {
+		return i
+	}
+	return int(a.at[i])
+}
 
 // choose takes a member; -1 if there is none to be had. Turn is the number of the request among those that the side has got.
 func (a *side) choose(kind Kind, turn uint64, ask *Ask) int {
@@ -102,14 +113,14 @@ func (a *side) choose(kind Kind, turn uint64, ask *Ask) int {
 }
 
 // take counts a request at a member, unless the request has tried it, or as many run there as may, or as the bound has it; 0 is no bound.
-func (a *side) take(i int, bound int64, ask *Ask) bool {
+func (a *side) take(i int, bound int32, ask *Ask) bool {
 	return !ask.tried(a.slots[i].place) && a.seize(i, bound)
 }
 
 // seize is take for whoever has tried nothing.
-func (a *side) seize(i int, bound int64) bool {
+func (a *side) seize(i int, bound int32) bool {
 	s := &a.slots[i]
-	limit := int64(s.limit)
+	limit := s.limit
 	if limit == 0 || bound > 0 && bound < limit {
 		limit = bound
 	}
@@ -117,7 +128,7 @@ func (a *side) seize(i int, bound int64) bool {
 	if ok && a.used != nil {
 		s.place.used.Store(a.used.Add(1))
 	}
-	if s.limit > 0 && n >= int64(s.limit) && (ok || !a.room.set(i)) {
+	if s.limit > 0 && n >= s.limit && (ok || !a.room.set(i)) {
 		// It has become full; or it was, and what is known about it is old.
 		a.room.refresh(i)
 	}

@@ -1,5 +1,10 @@
 package balance
 
+import (
+	"math"
+	"slices"
+)
+
 const (
 	// smoothWork bounds the steps of writing a round down, which are members × turns.
 	smoothWork = 1 << 19
@@ -22,7 +27,7 @@ func newTurns(weights []uint32) *turns {
 	case total <= maxRound && total*uint64(len(weights)) <= smoothWork:
 		t.round = smooth(weights, int(total))
 	default:
-		t.step = goldenStep(total)
+		t.step = evenStep(total, uint64(slices.Max(weights)))
 	}
 	return t
 }
@@ -58,13 +63,22 @@ func smooth(weights []uint32, total int) []uint32 {
 	return round
 }
 
-// goldenStep is the step by which all numbers below a total are visited, each once, and at any time evenly (Knuth, TAOCP 3, §6.4): the total
-// divided by the golden ratio, or the next number that has no divisor in common with the total.
-func goldenStep(total uint64) uint64 {
-	const golden = 0.618033988749895
-	step := uint64(float64(total)*golden) | 1
-	for gcd(step, total) != 1 {
-		step++
+// evenStep is the step by which all numbers below a total are visited, each once. It is at least the greatest weight, so that nobody has two turns
+// together, and not much more, so that turns go through the members in their order, again and again; what they read is then close together too.
+// Each time they begin at another place, by the golden ratio of a step, which is even at any time (Knuth, TAOCP 3, §6.4).
+func evenStep(total, heaviest uint64) uint64 {
+	const ratio = 0.618033988749895
+	passes := math.Max(1, math.Floor(float64(total)/float64(heaviest)-ratio))
+	first := uint64(float64(total) / (passes + ratio))
+	best, off := uint64(0), 2.0
+	for step := first; best == 0 || step < first+64; step++ {
+		if gcd(step, total) != 1 {
+			continue
+		}
+		_, shift := math.Modf(float64(total) / float64(step))
+		if o := math.Min(math.Abs(shift-ratio), math.Abs(shift-(1-ratio))); o < off {
+			best, off = step, o
+		}
 	}
-	return step
+	return best
 }

@@ -12,6 +12,7 @@ type Common struct {
 	ResponseHeaders *HeadersConfig    `yaml:"response_headers" doc:"Changes to the fields that the clients see."`
 	Compress        []string          `yaml:"compress" enum:"zstd,br,gzip" doc:"Encodings for compressible answers, preferred first; [] is none, the default."`
 	ErrorPages      map[string]string `yaml:"error_pages" keys:"^[45]([0-9][0-9]|xx)$" doc:"Content of tripod's own error answers, by status or by 4xx and 5xx; HTML if it begins with <."`
+	RateLimits      []RateConfig      `yaml:"rate_limits" doc:"How many requests are let through, counted over all nodes together; 429 beyond it. A route's and its service's all hold."`
 }
 
 // Config are the rules of a route.

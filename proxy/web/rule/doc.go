@@ -3,7 +3,8 @@
 // HTTP: its functions take what package message has, and an engine calls them in this order.
 //
 //	a request:     ClientAddress                        behind trusted proxies
-//	               Admit, Authenticate, MaxBody         403, 401 or 503, 413
+//	               Admit, Take                          403, 429
+//	               Authenticate, MaxBody                401 or 503, 413
 //	               Answer, RedirectStatus               if the route leads to no service
 //	               Target, Host, EditRequest            what the server sees
 //	               Forwarded, AppendForwarded           what it is told of the client

@@ -26,6 +26,7 @@ type Rules struct {
 	status    int
 	forwarded Forwarded
 	encodings []Encoding // preferred first
+	rates     *rates     // nil for no limit
 }
 
 // Compile makes the rules of a route with a path, to a service with rules of its own. They are nil if there is nothing to do.

@@ -13,6 +13,7 @@ import (
 func (c Common) Validate() error {
 	var f faults
 	c.check(&f)
+	checkRates(&f, c.RateLimits, true)
 	return errors.Join(f...)
 }
 
@@ -82,6 +83,7 @@ const (
 func (c Config) Validate(path string, to Leads) error {
 	var f faults
 	c.Common.check(&f)
+	checkRates(&f, c.RateLimits, false)
 	c.checkPath(&f, path)
 	checkNetworks(&f, "allow", c.Allow)
 	checkNetworks(&f, "deny", c.Deny)
