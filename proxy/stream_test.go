@@ -104,6 +104,7 @@ func TestTCPMaxConnectionsAndBackup(t *testing.T) {
 	s := service(echo(t, "a"), echo(t, "backup"))
 	s.Servers[0].MaxConnections = 1
 	s.Servers[1].Backup = true
+	s.Limits = &upstream.LimitsConfig{Wait: ms(50)}
 	config, at := r.tcpConfig(s, false)
 	r.apply(config)
 	first := dial(t, at)

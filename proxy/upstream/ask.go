@@ -29,6 +29,9 @@ func (a *Ask) Reset() {
 // Try notes a server that failed the request, and is not to be chosen again.
 func (a *Ask) Try(s *Server) { a.Tried = append(a.Tried, s.place) }
 
+// Untry takes the last Try back.
+func (a *Ask) Untry() { a.Tried = a.Tried[:len(a.Tried)-1] }
+
 func (a *Ask) hasTried(s *Server) bool { return slices.Contains(a.Tried, s.place) }
 
 // HashOf is the hash of what a request is known by, the same on every node.

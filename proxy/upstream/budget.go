@@ -55,10 +55,8 @@ func (s *Service) Retries() *Retries { return &s.view.Load().retries }
 func (s *Service) Retry(ctx context.Context) bool {
 	b := &s.budget
 	b.mu.Lock()
-	if b.running < s.retryRoom() && len(b.waiting) == 0 {
-		b.running++
+	if s.enterRetry() {
 		b.mu.Unlock()
-		s.resent.Add(1)
 		return true
 	}
 	turn := make(chan struct{}, 1)
@@ -84,6 +82,24 @@ func (s *Service) Retry(ctx context.Context) bool {
 	}
 	s.resent.Add(1)
 	return true // it was its turn just now
+}
+
+// RetryNow is Retry without waiting.
+func (s *Service) RetryNow() bool {
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	return s.enterRetry()
+}
+
+// enterRetry counts a request that is sent again, if there is room and nobody waits for it. The budget is locked.
+func (s *Service) enterRetry() bool {
+	b := &s.budget
+	if b.running >= s.retryRoom() || len(b.waiting) > 0 {
+		return false
+	}
+	b.running++
+	s.resent.Add(1)
+	return true
 }
 
 // EndRetry ends what Retry began.

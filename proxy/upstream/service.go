@@ -77,6 +77,9 @@ func (s *Service) Acquire(ctx context.Context, ask *Ask) (*Server, error) {
 	return s.wait(ctx, ask, fault)
 }
 
+// AcquireNow is Acquire without waiting.
+func (s *Service) AcquireNow(ask *Ask) (*Server, error) { return s.take(ask) }
+
 // take chooses a server without waiting.
 func (s *Service) take(ask *Ask) (*Server, error) {
 	v := s.view.Load()

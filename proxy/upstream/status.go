@@ -55,6 +55,9 @@ type ServerStatus struct {
 	Entered time.Time `json:"entered"`
 	// Check is how the server is asked; empty if it is not.
 	Check health.Type `json:"check,omitempty"`
+	// Passed and Failed are how many checks did so.
+	Passed uint64 `json:"passed,omitempty"`
+	Failed uint64 `json:"failed,omitempty"`
 	// Error is why the last health check failed; empty if it passed.
 	Error string `json:"error,omitempty"`
 	// Why is why the server is in a state other than up: which check, ejection or word of an operator.
@@ -121,7 +124,7 @@ func (s *Server) status(now time.Time) ServerStatus {
 	out := ServerStatus{
 		Address: s.address, Registration: t.id, Up: s.up, State: s.stand.state, Checking: !s.checked,
 		Weight: s.stand.weight, Percent: s.percent(now, s.service.config.SlowStart), Backup: t.Backup, Zone: t.Zone, MaxConnections: t.MaxConnections,
-		Active: s.place.Running(), Total: s.total.Load(), Faults: s.faults.Load(),
+		Active: s.place.Running(), Total: s.total.Load(), Faults: s.faults.Load(), Passed: s.passed.Load(), Failed: s.failed.Load(),
 		Since: s.since, Entered: s.entered, Error: s.reason, By: s.order.By,
 	}
 	if s.name != s.address {

@@ -73,6 +73,7 @@ func (x *exchange) answer(s *serverConn) (keep bool, err error) {
 		x.broken(err)
 		return false, nil
 	}
+	x.server.Answered(x.status)
 	return keep && len(s.in.bytes()) == 0, nil
 }
 
@@ -269,6 +270,10 @@ func (x *exchange) broken(err error) {
 		x.status = statusClientGone
 		return
 	}
+	x.fault = err
+	if x.serversFault(err) {
+		x.server.Failed(err)
+	}
 	if cancels(err) {
 		x.second.code = http2.ErrCodeCancel
 	}
@@ -291,6 +296,7 @@ func (x *exchange) upgrade(s *serverConn) error {
 		<-x.send.done // the protocol changes behind the request (RFC 9110 §7.8)
 	}
 	x.status = 101
+	x.server.Answered(x.status)
 	sent, err := x.client.tunnel(x.stick(x.ownFields(x.passed())), s)
 	x.bytes += sent
 	if err != nil {

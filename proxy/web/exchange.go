@@ -39,11 +39,13 @@ type exchange struct {
 	vars     rule.Vars
 	server   *upstream.Server
 	choice   upstream.Ask
-	renew    bool // the client is to get its sticky cookie anew
-	moves    int  // times that the document changed under it
-	tries    int  // servers that were asked
-	resent   int  // times that it was sent again
-	retrying bool // it is counted among those that are
+	renew    bool   // the client is to get its sticky cookie anew
+	moves    int    // times that the document changed under it
+	tries    int    // servers that were asked
+	resent   int    // times that it was sent again
+	hedge    *hedge // a second server that is asked meanwhile; nil for none
+	hedged   bool   // it is followed now
+	retrying bool   // it is counted among those that are
 	askedAt  time.Time
 	spent    spent
 	fault    error // why there is no answer but ours

@@ -70,7 +70,7 @@ func (x *exchange) forward() {
 		if fault = x.try(server); fault == nil {
 			return
 		}
-		if !x.again(server, fault) {
+		if !x.again(fault) {
 			x.fail(fault)
 			return
 		}
@@ -80,6 +80,7 @@ func (x *exchange) forward() {
 // try sends the request to a server and passes its answer on, if there is one.
 func (x *exchange) try(server *upstream.Server) error {
 	defer server.Release()
+	defer x.endHedge()
 	x.server = server
 	x.tries++
 	p := x.engine.poolOf(server)
@@ -104,6 +105,8 @@ func (x *exchange) try(server *upstream.Server) error {
 		case err == errUsed && s.reused: // with another connection, at last a new one
 		case err == errUnanswered && x.repeatable():
 			again = true // once, with a new connection: the server may have seen it
+		case err == errHedged:
+			return x.followHedge()
 		default:
 			return err
 		}
@@ -144,12 +147,15 @@ func (x *exchange) converse(s *serverConn) error {
 
 // talk is converse without its ends. It tells whether the connection can be used again.
 func (x *exchange) talk(s *serverConn) (keep bool, err error) {
-	if err := x.ask(s); err != nil {
+	if x.hedged { // it was asked already
+		x.hedged = false
+	} else if err := x.ask(s); err != nil {
 		return false, err
 	}
 	if err := x.readHead(s); err != nil {
 		return false, err
 	}
+	x.answered()
 	if err := x.refuseAnswer(); err != nil {
 		return false, err
 	}
@@ -187,7 +193,7 @@ func (x *exchange) ask(s *serverConn) error {
 		if err == errUsed {
 			return err
 		}
-		if err != nil {
+		if err != nil && !(n == len(wire) && x.waitsOn(s, err)) {
 			return x.unanswered(s, err)
 		}
 		wire = wire[n:]
@@ -264,6 +270,10 @@ func (x *exchange) unanswered(s *serverConn, err error) error {
 		return errGone
 	case x.send.wrong() != nil:
 		return errFault
+	case x.hedge != nil && x.hedgeWins():
+		return errHedged
+	case isTimeout(err) && x.server.Down():
+		return errDown
 	case isTimeout(err):
 		return err
 	case s.reused && len(s.in.bytes()) == 0:

@@ -33,12 +33,33 @@ func (x *exchange) logAccess(took time.Duration) {
 	b = strconv.AppendInt(b, x.bytes, 10)
 	b = append(b, `,"duration_ms":`...)
 	b = strconv.AppendFloat(b, float64(took.Microseconds())/1000, 'f', -1, 64)
+	b = appendMS(b, "queued_ms", x.choice.Waited)
+	b = appendMS(b, "connect_ms", x.spent.connect)
+	b = appendMS(b, "first_byte_ms", x.spent.head)
+	if x.tries > 1 {
+		b = append(b, `,"tries":`...)
+		b = strconv.AppendInt(b, int64(x.tries), 10)
+	}
+	if x.fault != nil {
+		b = appendText(b, "error", x.fault.Error())
+	}
 	b = appendText(b, "service", service)
 	b = appendText(b, "server", server)
 	b = appendText(b, "listener", x.listener.Name)
 	b = append(b, "}\n"...)
 	x.line = b
 	x.engine.opts.AccessLog.Write(b)
+}
+
+// appendMS appends a time that was waited, if it was.
+func appendMS(b []byte, name string, d time.Duration) []byte {
+	if d <= 0 {
+		return b
+	}
+	b = append(b, ',', '"')
+	b = append(b, name...)
+	b = append(b, `":`...)
+	return strconv.AppendFloat(b, float64(d.Microseconds())/1000, 'f', -1, 64)
 }
 
 // protocol is the version as a log has it.

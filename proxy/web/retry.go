@@ -31,7 +31,8 @@ var (
 
 // again tells whether the request is to be given to another server after one has failed it: in any case if that never saw it, and else if it may be sent
 // again (RFC 9110 §9.2.2) and the service's budget allows.
-func (x *exchange) again(server *upstream.Server, fault error) bool {
+func (x *exchange) again(fault error) bool {
+	server := x.server
 	if !x.serversFault(fault) {
 		return false
 	}
@@ -119,7 +120,13 @@ func (x *exchange) patience(now time.Time) time.Duration {
 		}
 	}
 	if (limit == 0 || limit > look) && x.repeatable() {
-		return look
+		limit = look
+	}
+	if after, ok := x.mayHedge(); ok {
+		after = max(after-now.Sub(x.askedAt), time.Nanosecond)
+		if limit == 0 || after < limit {
+			limit = after
+		}
 	}
 	return limit
 }
@@ -129,13 +136,19 @@ func (x *exchange) waitsOn(s *serverConn, err error) bool {
 	if !isTimeout(err) || x.link.isGone() || x.send.started {
 		return false
 	}
+	if x.hedge != nil && x.hedge.ready() {
+		return false
+	}
 	now := time.Now()
 	if limit := x.answerLimit(); limit > 0 && now.Sub(x.askedAt) >= limit-limit/refresh || x.server.Down() && x.elsewhere() {
 		return false
 	}
+	if after, ok := x.mayHedge(); ok && now.Sub(x.askedAt) >= after-after/refresh {
+		x.startHedge(s)
+	}
 	s.readBy.forget()
 	s.readBy.read(s.tcp, now, x.patience(now))
-	return !x.link.isGone() // the deadline that said so may have been overwritten
+	return !x.link.isGone() && (x.hedge == nil || !x.hedge.ready()) // the deadline that said so may have been overwritten
 }
 
 // refuseAnswer tells whether the answer's status makes it one that is tried elsewhere. It is passed on where that is not possible.

@@ -31,20 +31,21 @@ import (
 type transport2 struct {
 	http2.Transport
 	protocol upstream.Protocol
+	name     string // the server's, as the document has it
 	tls      *upstream.TLSConfig
 }
 
 // second returns the HTTP/2 connections to the server, new ones if the document says now that it is to be spoken to differently.
-func (p *serverPool) second(r *route) *transport2 {
+func (p *serverPool) second(r *route, name string) *transport2 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t := p.h2; t != nil && t.protocol == r.protocol && sameTLS(t.tls, r.tls) {
+	if t := p.h2; t != nil && t.protocol == r.protocol && t.name == name && sameTLS(t.tls, r.tls) {
 		return t
 	}
 	if p.h2 != nil {
 		p.h2.leave()
 	}
-	p.h2 = newTransport2(p.address, r)
+	p.h2 = newTransport2(p.address, name, r)
 	return p.h2
 }
 
@@ -58,12 +59,12 @@ func sameTLS(a, b *upstream.TLSConfig) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
 
-func newTransport2(address string, r *route) *transport2 {
-	t := &transport2{protocol: r.protocol, tls: r.tls}
+func newTransport2(address, name string, r *route) *transport2 {
+	t := &transport2{protocol: r.protocol, name: name, tls: r.tls}
 	t.Transport = http2.Transport{
 		AllowHTTP: true, DisableCompression: true, IdleConnTimeout: keepIdle, MaxHeaderListSize: maxAnswer,
 		ReadIdleTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: time.Minute,
-		TLSClientConfig: r.tls.Client(address),
+		TLSClientConfig: r.tls.Client(name),
 		DialTLSContext: func(ctx context.Context, _, _ string, c *tls.Config) (net.Conn, error) {
 			limit, _ := ctx.Value(connectLimit{}).(time.Duration)
 			dialer := net.Dialer{Timeout: limit}
@@ -124,7 +125,10 @@ func (x *exchange) try2(p *serverPool) error {
 	defer x.link.detach()
 	x.client.waiting(true)
 	defer x.client.waiting(false)
-	c := &conversation2{x: x, cancel: cancel, engine: x.engine, peer: x.peer, old: x.req.Major == 1 && x.req.Minor == 0}
+	c := &conversation2{
+		x: x, cancel: cancel, engine: x.engine, peer: x.peer, old: x.req.Major == 1 && x.req.Minor == 0,
+		limit: x.answerLimit(), server: x.server, movable: x.elsewhere(),
+	}
 	out, err := c.request(ctx)
 	if err != nil {
 		return err
@@ -133,7 +137,8 @@ func (x *exchange) try2(p *serverPool) error {
 	if out.Body == nil {
 		c.ended()
 	}
-	res, err := p.second(x.route).RoundTrip(out)
+	x.askedAt = x.now
+	res, err := p.second(x.route, x.server.Name()).RoundTrip(out)
 	late := c.answered()
 	if c.body != nil && c.body.finished() {
 		x.send.started, x.send.read = true, true
@@ -144,8 +149,8 @@ func (x *exchange) try2(p *serverPool) error {
 	}
 	if err != nil {
 		switch {
-		case late:
-			return fmt.Errorf("await answer: %w", context.DeadlineExceeded)
+		case late != nil:
+			return late
 		case x.link.isGone():
 			return errGone
 		case c.wrong() != nil:
@@ -157,8 +162,17 @@ func (x *exchange) try2(p *serverPool) error {
 		return err
 	}
 	defer res.Body.Close()
+	x.answered()
+	x.res.Status, x.res.Length = res.StatusCode, res.ContentLength
+	if err := x.refuseAnswer(); err != nil {
+		return err
+	}
+	held, err := c.hold(res)
+	if err != nil {
+		return err
+	}
 	x.client.waiting(false)
-	c.answer(res)
+	c.answer(res, held)
 	return nil
 }
 
@@ -190,40 +204,74 @@ type conversation2 struct {
 	engine *Engine
 	peer   string // these two for goroutines of the library's that may outlast the exchange
 
+	limit   time.Duration    // from the request's end to the answer's beginning
+	server  *upstream.Server // which is looked at meanwhile
+	movable bool             // another server could be asked
+
 	mu    sync.Mutex
-	timer *time.Timer // from the request's end to the answer's beginning
+	timer *time.Timer // for the next look
+	until time.Time   // zero for no end
 	begun bool        // the answer has begun, or failed: the exchange's own goroutine goes on alone
 	late  bool        // it did not begin in time
+	down  bool        // the server was found to be down
 }
 
 // ended notes that the request has ended: from now on the answer is waited for.
 func (c *conversation2) ended() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if limit := c.x.limits.firstByte; limit > 0 && !c.begun {
-		c.timer = time.AfterFunc(limit, c.expire)
+	if c.begun {
+		return
 	}
+	if c.limit > 0 {
+		c.until = time.Now().Add(c.limit)
+	}
+	c.wait()
 }
 
-// expire ends the waiting for an answer.
+// wait sets the timer for the next look. c.mu is held.
+func (c *conversation2) wait() {
+	next := time.Until(c.until)
+	if c.movable && (c.until.IsZero() || next > look) {
+		next = look
+	} else if c.until.IsZero() {
+		return
+	}
+	c.timer = time.AfterFunc(next, c.expire)
+}
+
+// expire ends the waiting for an answer, if its time is over or the server is down.
 func (c *conversation2) expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.begun {
+	switch {
+	case c.begun:
+	case !c.until.IsZero() && !time.Now().Before(c.until):
 		c.late = true
 		c.cancel()
+	case c.movable && c.server.Down():
+		c.down = true
+		c.cancel()
+	default:
+		c.wait()
 	}
 }
 
 // answered notes that the answer has begun, or failed. It tells whether it did not come in time.
-func (c *conversation2) answered() (late bool) {
+func (c *conversation2) answered() (late error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.begun = true
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	return c.late
+	switch {
+	case c.down:
+		return errDown
+	case c.late:
+		return fmt.Errorf("await answer: %w", context.DeadlineExceeded)
+	}
+	return nil
 }
 
 // hasBegun tells whether the answer has begun.
@@ -314,8 +362,24 @@ func (c *conversation2) inform(code int, header textproto.MIMEHeader) (err error
 	return c.tell(code, slices.DeleteFunc(fields, func(f message.Field) bool { return f.Kind.HopByHop() }))
 }
 
-// answer passes the server's answer on.
-func (c *conversation2) answer(res *http.Response) {
+// hold reads a short answer whole before anything of it goes to the client, as holdAnswer does.
+func (c *conversation2) hold(res *http.Response) ([]byte, error) {
+	x := c.x
+	if res.ContentLength <= 0 || res.ContentLength > maxHeld || !message.HasContent(x.req.Method, res.StatusCode) || !x.elsewhere() {
+		return nil, nil
+	}
+	held := make([]byte, res.ContentLength)
+	limit := newIdle(c.cancel, x.limits.stall, &x.send)
+	defer limit.stop()
+	n, err := io.ReadFull(res.Body, held)
+	if err != nil {
+		return nil, err
+	}
+	return held[:n], nil
+}
+
+// answer passes the server's answer on, of whose content some may have been read.
+func (c *conversation2) answer(res *http.Response, held []byte) {
 	x := c.x
 	x.res.Reset()
 	content := message.HasContent(x.req.Method, res.StatusCode)
@@ -331,6 +395,9 @@ func (c *conversation2) answer(res *http.Response) {
 	if err == nil {
 		err = x.client.flush()
 	}
+	if err == nil && len(held) > 0 {
+		err = x.pass(held)
+	}
 	if err == nil && content {
 		err = c.pass(res.Body)
 	}
@@ -339,7 +406,9 @@ func (c *conversation2) answer(res *http.Response) {
 	}
 	if err != nil {
 		x.broken(err)
+		return
 	}
+	x.server.Answered(x.status)
 }
 
 // pass carries the content, each part as it comes.
