@@ -11,9 +11,6 @@ type descs struct {
 	running, queued, unserved, retries, overBudget, ejections, registered *prometheus.Desc
 }
 
-// allStates are all that a server may be in.
-var allStates = [...]State{StateUp, StateChecking, StateDown, StateEjected, StateDrain, StateMaint}
-
 func newDescs() descs {
 	server := func(name, help string, more ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, append([]string{"service", "server"}, more...), nil)
@@ -93,7 +90,7 @@ func (d *descs) server(service string, s *ServerStatus, out chan<- prometheus.Me
 		out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), append([]string{service, s.Address}, labels...)...)
 	}
 	gauge(d.up, truth(s.Up))
-	for _, state := range allStates {
+	for _, state := range [...]State{StateUp, StateChecking, StateDown, StateEjected, StateDrain, StateMaint} {
 		gauge(d.state, truth(s.State == state), string(state))
 	}
 	gauge(d.weight, float64(s.Weight*s.Percent)/100)
