@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"tripod/proxy/upstream"
 	"tripod/proxy/web/rule"
 )
 
@@ -408,4 +411,50 @@ func TestTotalOfAClientThatTakesNothing(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A limit of connections to a service holds over all of its servers: idle ones give way, and requests wait for their turn.
+func TestConnectionsToAService(t *testing.T) {
+	const most = 3
+	var open, peak atomic.Int64
+	server := func() string {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Millisecond)
+		}))
+		s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				if n := open.Add(1); n > peak.Load() {
+					peak.Store(n)
+				}
+			case http.StateClosed:
+				open.Add(-1)
+			}
+		}
+		s.Start()
+		t.Cleanup(s.Close)
+		return s.Listener.Addr().String()
+	}
+	r := start(t)
+	c, at := r.config(server(), server(), server(), server())
+	s := c.Services["web"]
+	s.Limits = &upstream.LimitsConfig{Connections: most}
+	c.Services["web"] = s
+	r.apply(c)
+	var all sync.WaitGroup
+	for range 12 {
+		b := client(t, false)
+		all.Go(func() {
+			for range 20 {
+				if status, _ := get(t, b, "http://"+at); status != 200 {
+					t.Errorf("status %d", status)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := peak.Load(); n > most+4 { // a server sees that one was closed a moment after the next has come
+		t.Errorf("%d connections", n)
+	}
+	eventually(t, "what idles is within the limit", func() bool { return open.Load() <= most })
 }

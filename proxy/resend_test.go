@@ -20,7 +20,6 @@ import (
 // fault is what a bad server does with a request that it has read.
 type fault func(c net.Conn)
 
-
 // faults are the ways in which a server that takes a request may fail it.
 var faults = map[string]fault{
 	"closes":  func(c net.Conn) {},

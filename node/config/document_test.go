@@ -71,17 +71,18 @@ func TestExampleIsWhatTheDesignSays(t *testing.T) {
 		Services: map[string]upstream.Config{
 			"web": {
 				Balance:  upstream.LeastRequests,
+				AllDown:  upstream.FailFast,
 				Protocol: upstream.HTTP,
-				Sticky:   &upstream.StickyConfig{Cookie: "srv"},
+				Sticky:   &upstream.StickyConfig{Cookie: "srv", SameSite: "lax"},
 				Servers: []upstream.ServerConfig{
 					{Address: "10.0.1.1:8080"},
 					{Address: "10.0.1.2:8080", Weight: &two, Zone: "b", MaxConnections: 200},
 					{Address: "10.0.1.9:8080", Backup: true},
 				},
-				Health: &health.Config{Path: "/healthz", Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3},
+				Health: &health.Config{Type: health.HTTP, Method: "GET", Initial: health.Down, Path: "/healthz", Interval: 2 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3},
 			},
-			"api":      {Balance: upstream.RoundRobin, Protocol: upstream.HTTP, Servers: []upstream.ServerConfig{{Address: "10.0.2.1:8080"}}},
-			"postgres": {Balance: upstream.RoundRobin, Protocol: upstream.HTTP, Servers: []upstream.ServerConfig{{Address: "10.0.3.1:5432"}}},
+			"api":      {Balance: upstream.RoundRobin, AllDown: upstream.FailFast, Protocol: upstream.HTTP, Servers: []upstream.ServerConfig{{Address: "10.0.2.1:8080"}}},
+			"postgres": {Balance: upstream.RoundRobin, AllDown: upstream.FailFast, Protocol: upstream.HTTP, Servers: []upstream.ServerConfig{{Address: "10.0.3.1:5432"}}},
 		},
 		Certificates: tls.CertificatesConfig{Email: "ops@example.com"},
 		AccessLog:    "on", LogSample: 1,

@@ -122,7 +122,7 @@ func TestBadInput(t *testing.T) {
 			`site.yaml:3:3: services.web: duplicate key; the first is on line 2`}},
 		{"missing key", "listeners:\n  http: { tls: true }\n", []string{`site.yaml:2:3: listeners.http.address: is missing`}},
 		{"missing key in a list", "services:\n  web:\n    servers:\n      - { weight: 2 }\n", []string{
-			`site.yaml:4:9: services.web.servers[0].address: is missing`}},
+			`site.yaml:4:9: services.web.servers[0].address: no address: use host:port`}},
 		{"empty required text", "vips: [{ address: '' }]\n", []string{`site.yaml:1:19: vips[0].address: must not be empty`}},
 
 		// Values.
@@ -151,7 +151,7 @@ func TestBadInput(t *testing.T) {
 		{"yes for true", "listeners: { http: { address: ':80', tls: yes } }\n", []string{
 			`site.yaml:1:43: listeners.http.tls: expected true or false, found "yes"; did you mean true?`}},
 		{"not in enum", "services:\n  web: { servers: [a:1], balance: round-robin }\n", []string{
-			`site.yaml:2:35: services.web.balance: expected round_robin or least_requests, found "round-robin"; did you mean "round_robin"?`}},
+			`site.yaml:2:35: services.web.balance: expected round_robin, least_requests, random_two, ip_hash, hash or first, found "round-robin"; did you mean "round_robin"?`}},
 		{"true for on", "access_log: true\n", []string{`site.yaml:1:13: access_log: expected on or off, found true; did you mean "on"?`}},
 		{"text for a list", "vips: 10.0.0.1\n", []string{`site.yaml:1:7: vips: expected a list, found "10.0.0.1"`}},
 		{"list for a mapping", "services: [web]\n", []string{`site.yaml:1:11: services: expected a mapping (name: …), found a list`}},
@@ -161,9 +161,9 @@ func TestBadInput(t *testing.T) {
 			`site.yaml:4:11: services.web.health: has no value; remove the key, or write {} for the defaults`}},
 		{"empty sticky", "services:\n  web:\n    servers: [a:1]\n    sticky:\n", []string{
 			`site.yaml:4:11: services.web.sticky: has no value; remove the key`}},
-		{"empty service", "services:\n  web:\n", []string{`site.yaml:2:6: services.web: expected a mapping (key: value), found nothing`}},
-		{"service without servers", "services:\n  web: { servers: [] }\n", []string{`site.yaml:2:19: services.web.servers: needs at least one item`}},
-		{"service without the key", "services:\n  web: {}\n", []string{`site.yaml:2:3: services.web.servers: is missing`}},
+		{"empty service", "services:\n  web:\n", []string{`site.yaml:2:3: services.web.servers: no servers: name at least one, as host:port, or say register: true if they register themselves`}},
+		{"service without servers", "services:\n  web: { servers: [] }\n", []string{`site.yaml:2:19: services.web.servers: no servers: name at least one, as host:port, or say register: true if they register themselves`}},
+		{"service without the key", "services:\n  web: {}\n", []string{`site.yaml:2:3: services.web.servers: no servers: name at least one, as host:port, or say register: true if they register themselves`}},
 
 		// Places.
 		{"after characters of many bytes", "certificates: {email: überörtlich, ümail: x, nope: x}\n", []string{
@@ -232,6 +232,37 @@ func TestBadInput(t *testing.T) {
 		{"name servers", "dns:\n  servers: [10.0.0.2:53, ns.test:53, 10.0.0.2]\n", []string{
 			`site.yaml:2:26: dns.servers[1]: "ns.test:53" is no address of a name server: give an IP address with a port, as in 10.0.0.2:53`,
 			`site.yaml:2:38: dns.servers[2]: name server 10.0.0.2:53 is listed twice: servers[0] has it already`}},
+		{"services that survive", `services:
+  web:
+    servers: [{ address: "a:1", weight: 257 }, { srv: "x y" }]
+    balance: hash
+    health: { type: agent, rise: -1 }
+    passive: { status: [200] }
+    retries: { status: [404], hedge: 1us }
+    limits: { pending: -1 }
+    sticky: { cookie: a, same_site: loose }
+    all_down: panik
+  b:
+    servers: [a:1]
+    balance: hash
+    hash: { header: a, path: true }
+    health: { type: exec }
+    slow_start: 5
+`, []string{
+			`site.yaml:3:41: services.web.servers[0].weight: must be from 0 to 256, found 257`,
+			`site.yaml:3:55: services.web.servers[1].srv: "x y" is no name of SRV records, such as _http._tcp.web.example.com`,
+			`site.yaml:4:14: services.web.balance: balance: hash needs to know of what: give hash a header, a cookie, a query parameter, or path: true`,
+			`site.yaml:5:13: services.web.health.port: type agent needs the port at which the agent listens`,
+			`site.yaml:5:34: services.web.health.rise: must be at least 0, found -1`,
+			`site.yaml:6:25: services.web.passive.status[0]: 200 is not between 400 and 599`,
+			`site.yaml:7:25: services.web.retries.status[0]: 404 is not between 500 and 599`,
+			`site.yaml:7:38: services.web.retries.hedge: 1µs is below 1ms: give it a unit, as in 2s`,
+			`site.yaml:8:24: services.web.limits.pending: must be at least 0, found -1`,
+			`site.yaml:9:37: services.web.sticky.same_site: expected lax, strict or none, found "loose"`,
+			`site.yaml:10:15: services.web.all_down: expected fail or panic, found "panik"; did you mean "panic"?`,
+			`site.yaml:14:11: services.b.hash: name one of header, cookie, query and path; there are 2`,
+			`site.yaml:15:13: services.b.health.command: type exec needs a command, as in [/usr/local/bin/check, --quick]`,
+			`site.yaml:16:17: services.b.slow_start: expected a duration such as 2s or 500ms, found the number 5; did you mean 5s?`}},
 		{"health path", "services:\n  web:\n    servers: [a:1]\n    health: { path: healthz }\n", []string{
 			`site.yaml:4:21: services.web.health.path: …`}},
 	} {

@@ -64,7 +64,7 @@ services:
 		{Host: "old.test", Path: "/", Redirect: "https://x.test", Rules: rule.Config{Status: 301}},
 		{Path: "/healthz", Rules: rule.Config{Respond: &rule.RespondConfig{Status: 200, Body: "ok\n", ContentType: "text/plain", Headers: map[string]string{"X-A": "{id}"}}}},
 	}
-	wantServices := map[string]upstream.Config{"api": {Balance: upstream.RoundRobin, Protocol: upstream.H2C, Servers: []upstream.ServerConfig{{Address: "a:1"}},
+	wantServices := map[string]upstream.Config{"api": {Balance: upstream.RoundRobin, AllDown: upstream.FailFast, Protocol: upstream.H2C, Servers: []upstream.ServerConfig{{Address: "a:1"}},
 		Rules: rule.Common{MaxBody: size(1 << 20), Compress: []string{}}}}
 	if !reflect.DeepEqual(d.Listeners, wantListeners) {
 		t.Errorf("listeners: got  %+v\nwant %+v", d.Listeners, wantListeners)

@@ -112,8 +112,8 @@ func (s *Server) result(c *check, h health.Config, verdict health.Verdict, err e
 		s.streak = 0
 	} else if s.streak++; s.streak >= limit {
 		s.up, s.streak, s.since = pass, 0, now
-		if pass && proven {
-			s.warming = now // a cluster that starts, or a document with new servers, has nothing warm to spare them with
+		if pass && (proven || now.Sub(svc.began) > firstCheckWait) {
+			s.warming = now // but for a service that begins: it has nothing warm to spare its servers with
 		}
 		changed = true
 		svc.logHealth(s)

@@ -54,6 +54,7 @@ type Config struct {
 	Hash       *HashConfig    `yaml:"hash" doc:"What balance: hash keeps on one server."`
 	PreferZone bool           `yaml:"prefer_zone" doc:"Choose servers of the node's own zone as far as those that are up have the capacity, and others for the rest."`
 	Servers    []ServerConfig `yaml:"servers" doc:"The servers, each as address:port or as a mapping; beside them there are those that register themselves."`
+	Register   bool           `yaml:"register" doc:"Servers register themselves, so that servers may be left out."`
 	Protocol   Protocol       `yaml:"protocol" enum:"http,h2,h2c" default:"http" doc:"What the servers speak: HTTP/1.1, or HTTP/2 over TLS (h2) or without (h2c)."`
 	Sticky     *StickyConfig  `yaml:"sticky" doc:"Keep a client on the server that answered it first, by a cookie."`
 	Health     *health.Config `yaml:"health" doc:"Ask every server regularly whether it is well. Without it a server counts as up."`

@@ -1,6 +1,9 @@
 package upstream
 
-import "time"
+import (
+	"io"
+	"time"
+)
 
 const (
 	defaultPending = 1000
@@ -14,12 +17,15 @@ type limits struct {
 	wait                  time.Duration
 }
 
-func (c *LimitsConfig) limits() limits {
+func (c *LimitsConfig) limits(p Protocol) limits {
 	l := limits{pending: defaultPending, wait: defaultWait}
 	if c == nil {
 		return l
 	}
 	l.connections, l.requests = int64(c.Connections), int64(c.Requests)
+	if l.connections > 0 && p != H2 && p != H2C && (l.requests == 0 || l.requests > l.connections) {
+		l.requests = l.connections // each has a connection of its own, and waits for it in its turn
+	}
 	if c.Pending != nil {
 		l.pending = *c.Pending
 	}
@@ -41,3 +47,13 @@ func (s *Service) EnterConnection() bool {
 
 // LeaveConnection ends what EnterConnection began.
 func (s *Service) LeaveConnection() { s.connections.Add(-1) }
+
+// Pools calls do with what is kept open to each of the service's servers, until that returns true.
+func (s *Service) Pools(do func(io.Closer) bool) bool {
+	for _, server := range s.view.Load().servers {
+		if p := server.pool.Load(); p != nil && do(*p) {
+			return true
+		}
+	}
+	return false
+}

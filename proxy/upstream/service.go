@@ -30,7 +30,8 @@ type Service struct {
 
 	mu         sync.Mutex // guards what follows and the servers' health; serialises changes of view
 	config     Config
-	planned    bool // a document has had it
+	planned    bool      // a document has had it
+	began      time.Time // when one had it first
 	sticky     *Sticky
 	orders     map[string]Order // by address
 	registered []Registration
@@ -101,7 +102,10 @@ func (s *Service) apply(c Config, orders map[string]Order, registered []Registra
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.orders, s.registered = orders, registered
-	s.config, s.planned = c, true
+	if !s.planned {
+		s.planned, s.began, s.compared = true, time.Now(), time.Now()
+	}
+	s.config = c
 	s.sticky = newSticky(c.Sticky, s.name, s.owner.opts.StickyKey)
 	s.watchNames()
 	return s.settle()
@@ -167,12 +171,21 @@ func (s *Service) settle() []*check {
 	return fresh
 }
 
-// obey takes an operator's word. Service.mu is held.
+// obey takes an operator's word. A server that comes out of maintenance may be another one at the same address: it has to pass its check first. Service.mu
+// is held.
 func (s *Server) obey(o Order, now time.Time) {
-	if was := s.order.State; (was == Drain || was == Maint) && o.State != Drain && o.State != Maint {
+	was := s.order.State
+	s.order = o
+	if (was == Drain || was == Maint) && o.State != Drain && o.State != Maint {
 		s.warming = now
 	}
-	s.order = o
+	if was == Maint && o.State != Maint {
+		s.ejected = ejection{}
+		s.row.Store(0)
+		if s.checkOf(s.service.config) != nil {
+			s.up, s.checked, s.proven, s.streak, s.since, s.reason = false, false, false, 0, now, ""
+		}
+	}
 }
 
 // close ends everything that belongs to the service. Requests that came for it before may still use the
@@ -235,7 +248,11 @@ func (s *Service) arm(now time.Time) {
 		}
 	}
 	if p := s.config.Passive; p != nil && p.Margin > 0 {
-		at(now.Add(p.passive().window))
+		if end := s.compared.Add(p.passive().window); end.After(now) {
+			at(end)
+		} else {
+			at(now.Add(time.Millisecond))
+		}
 	}
 	switch {
 	case next.IsZero():

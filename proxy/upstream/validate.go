@@ -58,6 +58,9 @@ func (c Config) Validate() error {
 	if c.TLS != nil {
 		errs = append(errs, c.TLS.faults(c.Protocol)...)
 	}
+	if len(c.Servers) == 0 && !c.Register {
+		fault("servers", "no servers: name at least one, as host:port, or say register: true if they register themselves")
+	}
 	seen := make(map[string]int, len(c.Servers))
 	for i, s := range c.Servers {
 		field := fmt.Sprintf("servers[%d]", i)

@@ -19,7 +19,11 @@ func (x *exchange) know() {
 	case byIP:
 		x.choice.Hash = upstream.HashOf(x.address)
 	case on != upstream.HashConfig{}:
-		x.choice.Hash = upstream.HashOf(x.knownBy(on))
+		value := x.knownBy(on)
+		if value == "" { // what has none is spread over all
+			value = x.id
+		}
+		x.choice.Hash = upstream.HashOf(value)
 	}
 }
 

@@ -80,9 +80,11 @@ func (p *serverPool) dial(ctx context.Context, server *upstream.Server, limit ti
 		return nil, errRoom
 	}
 	service := server.Service()
-	if !service.EnterConnection() {
-		p.engine.room.leave()
-		return nil, upstream.ErrFull
+	for !service.EnterConnection() {
+		if !service.Pools(func(c io.Closer) bool { return c.(*serverPool).shed() }) {
+			p.engine.room.leave()
+			return nil, upstream.ErrFull
+		}
 	}
 	dialer := net.Dialer{Timeout: limit}
 	c, err := dialer.DialContext(ctx, "tcp", p.address)
@@ -127,6 +129,18 @@ func (p *serverPool) prune() {
 		return
 	}
 	p.timer.Reset(keepIdle / 4)
+}
+
+// shed closes the connection that has idled for longest, if there is one: a place is needed for another.
+func (p *serverPool) shed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) == 0 {
+		return false
+	}
+	p.idle[0].close()
+	p.idle = append(p.idle[:0], p.idle[1:]...)
+	return true
 }
 
 // Close closes what is idle, and what becomes idle later.

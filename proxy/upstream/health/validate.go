@@ -78,8 +78,8 @@ func (c Config) typeFaults(f *faults) {
 		given bool
 		types []Type
 	}{
-		{"method", c.Method != "", []Type{HTTP}},
-		{"path", c.Path != "", []Type{HTTP}},
+		{"method", c.Method != "" && c.Method != "GET", []Type{HTTP}},
+		{"path", c.Path != "" && c.Path != "/", []Type{HTTP}},
 		{"host", c.Host != "", []Type{HTTP, TLS, GRPC}},
 		{"status", len(c.Status) > 0, []Type{HTTP}},
 		{"body", c.Body != "", []Type{HTTP}},
