@@ -58,6 +58,7 @@ type Node struct {
 	events   *events
 	registry *prometheus.Registry
 
+	rates    *rates
 	server   *api.Server
 	admin    *http.Server
 	adminTLS net.Listener // the admin listener
@@ -105,7 +106,7 @@ func (n *Node) Open(ctx context.Context) (err error) {
 		}
 	}()
 	for _, open := range []func(context.Context) error{
-		n.openIdentity, n.openGround, n.openMember, n.openProxy, n.openAPI, n.openAdmin, n.openCluster,
+		n.openIdentity, n.openGround, n.openMember, n.openProxy, n.openRates, n.openAPI, n.openAdmin, n.openCluster,
 	} {
 		if err := open(ctx); err != nil {
 			return err

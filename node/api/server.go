@@ -78,6 +78,7 @@ type Node interface {
 	Observer
 	Operators
 	Handovers
+	Rates
 	Servers
 }
 
@@ -164,6 +165,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/forward", withBody(s.node.Forward))
 	mux.HandleFunc("POST /v1/acknowledge", s.acknowledge)
 	mux.HandleFunc("GET /v1/beat", s.beat)
+	mux.HandleFunc("GET /v1/rates", s.rates)
 	mux.HandleFunc("GET /v1/events", s.events)
 	return mux
 }

@@ -104,8 +104,12 @@ type Set struct {
 	told bool
 }
 
-// seat is where a member stands that can be chosen.
-type seat struct{ side, slot int32 }
+// seat is where a member stands among those that can be chosen.
+type seat struct {
+	place *Place
+	slot  int32
+	side  int8
+}
 
 // nowhere is the side of a member that cannot be chosen.
 const nowhere = -1
@@ -118,11 +122,11 @@ func New(o Options, members []Member, turn *atomic.Uint64) *Set {
 	for i := range members {
 		m := &members[i]
 		m.Place.at.Store(uint32(i))
-		s.seats[i].side = nowhere
+		s.seats[i] = seat{place: m.Place, side: nowhere}
 		if m.Weight <= 0 || m.Backup != backups {
 			continue
 		}
-		at := 0
+		var at int8
 		if o.PreferNear {
 			if m.Near {
 				whole := uint64(min(m.Weight, maxWeight) * maxPercent)
@@ -139,7 +143,7 @@ func New(o Options, members []Member, turn *atomic.Uint64) *Set {
 			}
 		}
 		if !m.Out {
-			s.seats[i] = seat{int32(at), s.sides[at].add(i, m)}
+			s.seats[i].side, s.seats[i].slot = at, s.sides[at].add(i, m)
 		}
 	}
 	s.split = newSplit(near, allNear)
@@ -153,7 +157,7 @@ func New(o Options, members []Member, turn *atomic.Uint64) *Set {
 		s.ring = newRing(members, backups, o.Former)
 	}
 	for i := range s.sides {
-		s.sides[i].build(s, int32(i))
+		s.sides[i].build(s, int8(i))
 	}
 	s.told = s.sides[0].told() || s.sides[1].told()
 	return s
@@ -230,9 +234,9 @@ func (s *Set) Left(p *Place) {
 
 // index is which member a place belongs to, -1 for none.
 func (s *Set) index(p *Place) int {
-	if at := int(p.at.Load()); at < len(s.members) && s.members[at].Place == p {
+	if at := int(p.at.Load()); at < len(s.seats) && s.seats[at].place == p {
 		return at
 	}
 	// Another set was made since, in which it stands elsewhere: this one is about to be replaced.
-	return slices.IndexFunc(s.members, func(m Member) bool { return m.Place == p })
+	return slices.IndexFunc(s.seats, func(t seat) bool { return t.place == p })
 }

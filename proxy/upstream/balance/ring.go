@@ -71,7 +71,8 @@ func newRing(members []Member, backups bool, former *Set) *ring {
 // arcs is the part of a ring that belongs to the members of one side.
 type arcs struct {
 	points []uint64 // their owners are slots
-	// guide says which point is the first at or after each 1<<shift of the places on the ring; there are about as many as points.
+	// guide says which point is the first at or after each 1<<shift of the places on the ring. There is one for two to four points: with more
+	// of them it would take the cache that the points need.
 	guide []uint32
 	shift int
 	// load is the numerator and whole the denominator of the bound, for one request and a weight of one.
@@ -82,14 +83,14 @@ type arcs struct {
 const boundNumerator, boundDenominator = 5, 4
 
 // newArcs makes the arcs of one side of a set.
-func newArcs(s *Set, side int32) *arcs {
+func newArcs(s *Set, side int8) *arcs {
 	a := &arcs{points: make([]uint64, 0, len(s.ring.points))}
 	for _, p := range s.ring.points {
 		if seat := s.seats[p&ownerMask]; seat.side == side {
 			a.points = append(a.points, p&^ownerMask|uint64(seat.slot))
 		}
 	}
-	a.shift = 64 - bits.Len(uint(len(a.points)))
+	a.shift = min(64, 66-bits.Len(uint(len(a.points))))
 	a.guide = make([]uint32, 1<<(64-a.shift))
 	i := 0
 	for g := range a.guide {

@@ -12,10 +12,13 @@ const wide = 32
 // room knows which members have as many requests as they may: a bit each, and above each node of bits one that says whether all of them are set. The upper half
 // of a node's word is a version.
 //
-// A request that finds nobody with room waits, and is served when somebody leaves. So a bit must never stay set after the one who left has said so,
-// not even until another who has seen the member full before gets to setting the bit. Therefore a bit is changed like this: read the node, then the
-// member's counter, then swap the node with the next version, also when the bit stays as it is; and begin anew if the node was changed meanwhile. So what
-// is written was read after the last write before it. The other way about does no harm: who takes a member for free that is not finds out at once.
+// A request that finds nobody with room waits, and whoever leaves looks for one that waits after he has told the room. So a bit must not stay set after that,
+// not even until another who has seen the member full before gets to setting the bit. Therefore a node is changed like this: read it, then
+// what the bit is about, then swap the node with the next version, and begin anew if it was changed meanwhile; and those who leave do so also when the bit
+// stays as it is. So nobody can set a bit by what he has read before that. Whoever has changed whether all bits of a node are set goes on with the
+// node above it in the same way; when another is just doing that, it is one who leaves as well, and looks for those who wait when he is done.
+//
+// The other way about does no harm: whoever takes a member for free that is not finds out at once, and sets the bit.
 type room struct {
 	slots  []slot
 	levels [][]atomic.Uint64 // the lowest first; the last has one node
@@ -52,8 +55,28 @@ func (r *room) full(level, i int) bool {
 	return uint32(r.levels[level-1][i].Load()) == math.MaxUint32
 }
 
-// refresh lets the bits know whether a member is full.
-func (r *room) refresh(i int) {
+// filled notes that a member is full, if it still is.
+func (r *room) filled(i int) {
+	for level, nodes := range r.levels {
+		node, bit := &nodes[i/wide], uint32(1)<<(i%wide)
+		for {
+			old := node.Load()
+			if uint32(old)&bit != 0 || !r.full(level, i) {
+				return
+			}
+			if now := uint32(old) | bit; node.CompareAndSwap(old, next(old, now)) {
+				if now != math.MaxUint32 {
+					return
+				}
+				break
+			}
+		}
+		i /= wide
+	}
+}
+
+// left notes that less runs at a member.
+func (r *room) left(i int) {
 	for level, nodes := range r.levels {
 		node, bit := &nodes[i/wide], uint32(1)<<(i%wide)
 		for {
@@ -62,7 +85,10 @@ func (r *room) refresh(i int) {
 			if r.full(level, i) {
 				now |= bit
 			}
-			if node.CompareAndSwap(old, (old>>32+1)<<32|uint64(now)) {
+			if node.CompareAndSwap(old, next(old, now)) {
+				if uint32(old) != math.MaxUint32 || now == math.MaxUint32 {
+					return
+				}
 				break
 			}
 		}
@@ -70,8 +96,8 @@ func (r *room) refresh(i int) {
 	}
 }
 
-// set tells whether the bits know a member for full.
-func (r *room) set(i int) bool { return r.levels[0][i/wide].Load()>>(i%wide)&1 == 1 }
+// next is a node's word with other bits.
+func next(old uint64, bits uint32) uint64 { return (old>>32+1)<<32 | uint64(bits) }
 
 // none tells whether all members are full.
 func (r *room) none() bool {

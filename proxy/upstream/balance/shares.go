@@ -29,8 +29,8 @@ func reduce(slots []slot) (weights []uint32) {
 type shares struct {
 	total  uint64
 	starts []uint32 // the first number of each member, and the total; nil if all weights are 1
-	// guide says which member has the first number of each 1<<shift of them; there are about as many as members, so that the way
-	// from there is short: it is two steps on average over all numbers.
+	// guide says which member has the first number of each 1<<shift of them. There are four to eight times as many as members, so that most numbers are
+	// that member's, and the processor seldom guesses wrong.
 	guide []uint32
 	shift int
 }
@@ -50,11 +50,11 @@ func newShares(weights []uint32) *shares {
 		sum += w
 	}
 	s.starts = append(s.starts, sum)
-	s.shift = max(0, bits.Len64(s.total/uint64(len(weights)))-1)
-	s.guide = make([]uint32, (s.total-1)>>s.shift+1)
+	s.shift = max(0, bits.Len64(s.total/uint64(len(weights)))-3)
+	s.guide = make([]uint32, (s.total-1)>>s.shift+2)
 	var i uint32
 	for g := range s.guide {
-		for uint64(s.starts[i+1]) <= uint64(g)<<s.shift {
+		for i < uint32(len(weights)-1) && uint64(s.starts[i+1]) <= uint64(g)<<s.shift {
 			i++
 		}
 		s.guide[g] = i
@@ -68,10 +68,7 @@ func (s *shares) at(number uint64) int {
 		return int(number)
 	}
 	bucket := number >> s.shift
-	low, high := s.guide[bucket], uint32(len(s.starts)-2)
-	if bucket+1 < uint64(len(s.guide)) {
-		high = s.guide[bucket+1]
-	}
+	low, high := s.guide[bucket], s.guide[bucket+1]
 	// Where one heavy member stands beside thousands of light ones, these are all in few buckets.
 	for high-low > walk {
 		if mid := (low + high + 1) / 2; uint64(s.starts[mid]) <= number {
@@ -80,16 +77,20 @@ func (s *shares) at(number uint64) int {
 			high = mid - 1
 		}
 	}
-	for uint64(s.starts[low+1]) <= number {
+	for low < high && uint64(s.starts[low+1]) <= number {
 		low++
 	}
 	return int(low)
 }
 
-// pair draws two members by weight, from two random words. They are different ones if there are two.
-func (s *shares) pair(first, second uint64) (one, other int) {
+// pair draws two members by weight, from random words. They are different ones if there are two.
+func (s *shares) pair(first, second, third uint64) (one, other int) {
 	number, _ := bits.Mul64(first, s.total)
 	one = s.at(number)
+	number, _ = bits.Mul64(second, s.total)
+	if other = s.at(number); other != one { // found without waiting for the first
+		return one, other
+	}
 	start, weight := uint64(one), uint64(1)
 	if s.starts != nil {
 		start = uint64(s.starts[one])
@@ -99,7 +100,7 @@ func (s *shares) pair(first, second uint64) (one, other int) {
 		return one, one
 	}
 	// The other is drawn from the numbers that are not the first's.
-	number, _ = bits.Mul64(second, s.total-weight)
+	number, _ = bits.Mul64(third, s.total-weight)
 	if number >= start {
 		number += weight
 	}

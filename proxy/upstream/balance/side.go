@@ -57,7 +57,7 @@ func (a *side) add(at int, m *Member) int32 {
 }
 
 // build makes what the kind needs, when all members are there.
-func (a *side) build(s *Set, index int32) {
+func (a *side) build(s *Set, index int8) {
 	if len(a.slots) == 0 {
 		return
 	}
@@ -128,9 +128,8 @@ func (a *side) seize(i int, bound int32) bool {
 	if ok && a.used != nil {
 		s.place.used.Store(a.used.Add(1))
 	}
-	if s.limit > 0 && n >= s.limit && (ok || !a.room.set(i)) {
-		// It has become full; or it was, and what is known about it is old.
-		a.room.refresh(i)
+	if s.limit > 0 && n >= s.limit {
+		a.room.filled(i)
 	}
 	if a.tree != nil {
 		a.tree.refresh(i)
@@ -141,7 +140,7 @@ func (a *side) seize(i int, bound int32) bool {
 // left notes that less runs at a member.
 func (a *side) left(i int) {
 	if a.slots[i].limit > 0 {
-		a.room.refresh(i)
+		a.room.left(i)
 	}
 	if a.tree != nil {
 		a.tree.refresh(i)
@@ -192,7 +191,7 @@ func (a *side) least(ask *Ask) int {
 func (a *side) lighterOfTwo(ask *Ask) int {
 	i := 0
 	for range pairs {
-		one, other := a.shares.pair(rand.Uint64(), rand.Uint64())
+		one, other := a.shares.pair(rand.Uint64(), rand.Uint64(), rand.Uint64())
 		if a.slots[other].load().below(a.slots[one].load()) {
 			one, other = other, one
 		}

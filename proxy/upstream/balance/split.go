@@ -51,7 +51,7 @@ func (p split) key(hash uint64) bool {
 }
 
 // parts are how many of all turns a side has.
-func (p split) parts(side int32) uint64 {
+func (p split) parts(side int8) uint64 {
 	if side == 0 {
 		return p.near
 	}

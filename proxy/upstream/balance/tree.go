@@ -45,7 +45,7 @@ func (t *tree) refresh(i int) {
 		i /= fan
 		for range 2 {
 			old := nodes[i].Load()
-			if nodes[i].CompareAndSwap(old, (old>>32+1)<<32|uint64(t.winner(level, i))) {
+			if nodes[i].CompareAndSwap(old, next(old, t.winner(level, i))) {
 				break
 			}
 		}

@@ -2,6 +2,7 @@ package balance
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -17,11 +18,14 @@ type turns struct {
 	shares *shares
 	round  []uint32 // the members of one round; nil if it is not written down
 	step   uint64
+	total  divisor
 }
 
 func newTurns(weights []uint32) *turns {
 	t := &turns{shares: newShares(weights)}
-	switch total := t.shares.total; {
+	total := t.shares.total
+	t.total = newDivisor(total)
+	switch {
 	case total == uint64(len(weights)): // one after another
 		t.step = 1
 	case total <= maxRound && total*uint64(len(weights)) <= smoothWork:
@@ -34,14 +38,30 @@ func newTurns(weights []uint32) *turns {
 
 // at is the member whose turn it is.
 func (t *turns) at(turn uint64) int {
-	if t.round != nil {
-		return int(t.round[turn%uint64(len(t.round))])
-	}
-	rest := turn % t.shares.total
-	if t.step == 1 {
+	rest := t.total.rest(turn)
+	switch {
+	case t.round != nil:
+		return int(t.round[rest])
+	case t.step == 1:
 		return int(rest)
 	}
-	return t.shares.at(rest * t.step % t.shares.total)
+	return t.shares.at(t.total.rest(rest * t.step))
+}
+
+// divisor divides by multiplying with the inverse (Granlund, Montgomery: Division by Invariant Integers using Multiplication, 1994): a division is the
+// slowest thing that a processor does with numbers.
+type divisor struct{ by, inverse uint64 }
+
+func newDivisor(by uint64) divisor { return divisor{by, math.MaxUint64 / by} }
+
+// rest is what remains of a number when it is divided.
+func (d divisor) rest(number uint64) uint64 {
+	quotient, _ := bits.Mul64(number, d.inverse) // or one or two less than it
+	rest := number - quotient*d.by
+	for rest >= d.by {
+		rest -= d.by
+	}
+	return rest
 }
 
 // smooth writes down a round of smooth weighted round robin, as nginx does it: each turn everybody gains his weight, the richest is
