@@ -32,9 +32,7 @@ func (n *Node) openRates(context.Context) error {
 	r.journal = r.set.Journal()
 	var life context.Context
 	life, r.stop = context.WithCancel(n.life)
-	if len(n.peers.clients) > 0 {
-		r.work.Go(func() { r.journal.Run(life) })
-	}
+	r.work.Go(func() { r.journal.Run(life) })
 	for name, client := range n.peers.clients {
 		source := r.set.Source()
 		r.work.Go(func() { r.follow(life, name, client, source) })

@@ -47,7 +47,7 @@ func (s *Set) Journal() *Journal {
 	return &Journal{set: s, epoch: rand.Uint64() | 1, more: make(chan struct{})}
 }
 
-// Run writes the journal until ctx ends.
+// Run writes the journal until ctx ends, and lets the set forget buckets that are full.
 func (j *Journal) Run(ctx context.Context) {
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()

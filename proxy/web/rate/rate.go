@@ -105,7 +105,8 @@ func (r Rate) String() string {
 
 // Burst is the burst of a limit that names none: what comes in a second, at least one token.
 func (r Rate) Burst() int64 {
-	return max(1, int64((time.Duration(r.Count)*time.Second+r.Per-1)/r.Per))
+	seconds := int64(r.Per / time.Second)
+	return max(1, (r.Count+seconds-1)/seconds)
 }
 
 // interval is the time between two tokens.

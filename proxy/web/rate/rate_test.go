@@ -42,7 +42,7 @@ func TestParse(t *testing.T) {
 func zeros(n int) string { return strings.Repeat("0", n) }
 
 func TestBurst(t *testing.T) {
-	for text, want := range map[string]int64{"100/s": 100, "1000/m": 17, "60/m": 1, "1/h": 1, "3601/h": 2} {
+	for text, want := range map[string]int64{"100/s": 100, "1000/m": 17, "60/m": 1, "1/h": 1, "3601/h": 2, "36000000000/h": 10_000_000} {
 		r, err := Parse(text)
 		if err != nil || r.Burst() != want {
 			t.Errorf("%s: burst %d, %v; want %d", text, r.Burst(), err, want)

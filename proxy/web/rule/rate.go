@@ -37,8 +37,6 @@ func checkRates(f *faults, list []RateConfig, service bool) {
 			if err := r.CheckBurst(c.Burst); err != nil {
 				f.add(field+".burst", "%s", err)
 			}
-		} else if err := r.CheckBurst(r.Burst()); err != nil {
-			f.add(field+".rate", "%s", err)
 		}
 		if text := badBy(c.By, service); text != "" {
 			f.add(field+".by", "%s", text)
