@@ -100,8 +100,8 @@ type Set struct {
 	split split
 	seats []seat
 	ring  *ring
-	// told is whether Left has to tell anything to a side.
-	told bool
+	// counts is whether picks are counted as turns, and told whether Left has anything to tell a side.
+	counts, told bool
 }
 
 // seat is where a member stands among those that can be chosen.
@@ -159,6 +159,7 @@ func New(o Options, members []Member, turn *atomic.Uint64) *Set {
 	for i := range s.sides {
 		s.sides[i].build(s, int8(i))
 	}
+	s.counts = o.Kind != RandomTwo && o.Kind != First && o.Kind != Hash || !s.split.whole()
 	s.told = s.sides[0].told() || s.sides[1].told()
 	return s
 }
@@ -166,38 +167,33 @@ func New(o Options, members []Member, turn *atomic.Uint64) *Set {
 // Pick chooses a member and counts the request there until Leave. It returns its index, or -1, and then whether there are members that
 // could be chosen but for their limits.
 func (s *Set) Pick(ask *Ask) (at int, full bool) {
-	near, turn := s.side(ask)
-	a, b := &s.sides[0], &s.sides[1]
-	if !near {
-		a, b = b, a
-	}
 	if s.kind == Hash {
-		if at = s.hashed(a, b, ask); at >= 0 {
+		if at = s.hashed(ask); at >= 0 {
 			return at, false
 		}
 		return -1, s.untried(ask)
 	}
-	if i := a.choose(s.kind, turn, ask); i >= 0 {
+	var turn uint64
+	if s.counts {
+		turn = s.turn.Add(1) - 1
+	}
+	near, nth := s.split.turn(turn)
+	a, b := s.order(near)
+	if i := a.choose(s.kind, turn, nth, ask); i >= 0 {
 		return a.member(i), false
 	}
-	if i := b.choose(s.kind, turn, ask); i >= 0 {
+	if i := b.choose(s.kind, turn, nth, ask); i >= 0 {
 		return b.member(i), false
 	}
 	return -1, s.untried(ask)
 }
 
-// side decides for near or far, and says which turn it is there, for those kinds that want to know.
-func (s *Set) side(ask *Ask) (near bool, turn uint64) {
-	if s.kind == Hash {
-		return s.split.key(ask.Hash), 0
+// order is which side is asked first.
+func (s *Set) order(near bool) (first, second *side) {
+	if near {
+		return &s.sides[0], &s.sides[1]
 	}
-	if s.split.whole() {
-		if s.sides[0].turns != nil || s.sides[1].turns != nil {
-			turn = s.turn.Add(1) - 1
-		}
-		return s.split.near > 0, turn
-	}
-	return s.split.turn(s.turn.Add(1) - 1)
+	return &s.sides[1], &s.sides[0]
 }
 
 // untried tells whether any of the members that can be chosen was not tried yet.
@@ -214,7 +210,7 @@ func (s *Set) untried(ask *Ask) bool {
 // Take counts a request at a member unless it has its limit. It may be out.
 func (s *Set) Take(at int) bool {
 	if seat := s.seats[at]; seat.side != nowhere {
-		return s.sides[seat.side].seize(int(seat.slot), 0)
+		return s.sides[seat.side].seize(int(seat.slot), 0, s.turn.Load())
 	}
 	m := &s.members[at]
 	_, ok := m.Place.take(int32(min(max(m.Limit, 0), maxRunning)))

@@ -6,8 +6,6 @@ import (
 	"testing"
 )
 
-var kinds = []Kind{RoundRobin, LeastRequests, RandomTwo, Hash, First}
-
 // places are those of n servers.
 func places(n int) []*Place {
 	var p Places

@@ -10,7 +10,8 @@ const jumps = 32
 // From a full member a request does not go on to the next point of the ring but to another place that its hash says, as in Chen, Coleman, Shrivastava:
 // Revisiting Consistent Hashing with Bounded Loads (2021): the neighbour of a full member would fill up next, and requests for one thing only would
 // fill so long a run that each has to walk past most of the members.
-func (s *Set) hashed(a, b *side, ask *Ask) int {
+func (s *Set) hashed(ask *Ask) int {
+	a, b := s.order(s.split.key(ask.Hash))
 	var requests uint64
 	if s.running != nil {
 		requests = uint64(max(s.running.Load(), 1))
@@ -25,16 +26,16 @@ func (s *Set) hashed(a, b *side, ask *Ask) int {
 			continue
 		}
 		from := int(ask.Hash % uint64(len(side.slots)))
-		if i := side.within(from, len(side.slots), ask, requests); i >= 0 {
+		if i := side.within(from, len(side.slots), 0, ask, requests); i >= 0 {
 			return side.member(i)
 		}
-		if i := side.within(0, from, ask, requests); i >= 0 {
+		if i := side.within(0, from, 0, ask, requests); i >= 0 {
 			return side.member(i)
 		}
 	}
 	for _, side := range [...]*side{a, b} {
 		if n := len(side.slots); n > 0 {
-			if i := side.any(int(ask.Hash%uint64(n)), ask); i >= 0 {
+			if i := side.any(int(ask.Hash%uint64(n)), 0, ask); i >= 0 {
 				return side.member(i)
 			}
 		}
@@ -53,7 +54,7 @@ func (a *side) jump(ask *Ask, requests uint64) int {
 	start := mix(ask.Hash)
 	for k := range uint64(jumps) {
 		i := a.arcs.at(mix(start + k*golden))
-		if a.take(i, a.arcs.bound(a.slots[i].weight, requests), ask) {
+		if a.take(i, a.arcs.bound(a.slots[i].weight, requests), 0, ask) {
 			return i
 		}
 	}

@@ -1,9 +1,6 @@
 package balance
 
-import (
-	"math/rand/v2"
-	"sync/atomic"
-)
+import "math/rand/v2"
 
 const (
 	// walk is how many turns after its own a round robin tries before it asks who has room.
@@ -29,13 +26,13 @@ func (s *slot) full() bool { return s.limit > 0 && s.place.running.Load() >= s.l
 // side is the members of one zone preference that can be chosen.
 type side struct {
 	slots  []slot
-	at     []uint32       // the slots' members; nil if they are all members there are, or the first ones
-	turns  *turns         // for round_robin
-	shares *shares        // for random_two
-	used   *atomic.Uint64 // for least_requests: the turns by which it is known who was not used for longest
-	tree   *tree          // for least_requests with many members
-	arcs   *arcs          // for hash
-	room   *room          // nil if no member has a limit
+	at     []uint32 // the slots' members; nil if they are all members there are, or the first ones
+	turns  *turns   // for round_robin
+	shares *shares  // for random_two
+	used   bool     // for least_requests: who was not used for longest comes first
+	tree   *tree    // for least_requests with many members
+	arcs   *arcs    // for hash
+	room   *room    // nil if no member has a limit
 }
 
 // add puts a member at the end and returns its slot.
@@ -64,7 +61,7 @@ func (a *side) build(s *Set, index int8) {
 	a.room = newRoom(a.slots)
 	switch s.kind {
 	case LeastRequests:
-		a.used = s.turn
+		a.used = true
 		if len(a.slots) > scanned {
 			a.tree = newTree(a.slots)
 		}
@@ -88,45 +85,45 @@ func (a *side) member(i int) int {
 	return int(a.at[i])
 }
 
-// choose takes a member; -1 if there is none to be had. Turn is the number of the request among those that the side has got.
-func (a *side) choose(kind Kind, turn uint64, ask *Ask) int {
+// choose takes a member; -1 if there is none to be had. The request is the service's turn, and the nth that the side has got.
+func (a *side) choose(kind Kind, turn, nth uint64, ask *Ask) int {
 	if len(a.slots) == 0 || a.room.none() {
 		return -1
 	}
 	switch kind {
 	case LeastRequests:
-		return a.least(ask)
+		return a.least(turn, ask)
 	case RandomTwo:
 		return a.lighterOfTwo(ask)
 	case First:
-		return a.any(0, ask)
+		return a.any(0, turn, ask)
 	}
 	i := 0
 	for range walk {
-		i = a.turns.at(turn)
-		if a.take(i, 0, ask) {
+		i = a.turns.at(nth)
+		if a.take(i, 0, turn, ask) {
 			return i
 		}
-		turn++
+		nth++
 	}
-	return a.any(i, ask)
+	return a.any(i, turn, ask)
 }
 
 // take counts a request at a member, unless the request has tried it, or as many run there as may, or as the bound has it; 0 is no bound.
-func (a *side) take(i int, bound int32, ask *Ask) bool {
-	return !ask.tried(a.slots[i].place) && a.seize(i, bound)
+func (a *side) take(i int, bound int32, turn uint64, ask *Ask) bool {
+	return !ask.tried(a.slots[i].place) && a.seize(i, bound, turn)
 }
 
 // seize is take for whoever has tried nothing.
-func (a *side) seize(i int, bound int32) bool {
+func (a *side) seize(i int, bound int32, turn uint64) bool {
 	s := &a.slots[i]
 	limit := s.limit
 	if limit == 0 || bound > 0 && bound < limit {
 		limit = bound
 	}
 	n, ok := s.place.take(limit)
-	if ok && a.used != nil {
-		s.place.used.Store(a.used.Add(1))
+	if ok && a.used {
+		s.place.used.Store(turn + 1)
 	}
 	if s.limit > 0 && n >= s.limit {
 		a.room.filled(i)
@@ -148,20 +145,20 @@ func (a *side) left(i int) {
 }
 
 // any takes the first member with room from one on, and after the last goes on at the first; -1 if there is none.
-func (a *side) any(from int, ask *Ask) int {
+func (a *side) any(from int, turn uint64, ask *Ask) int {
 	if len(a.slots) == 0 {
 		return -1
 	}
-	if i := a.within(from, len(a.slots), ask, 0); i >= 0 {
+	if i := a.within(from, len(a.slots), turn, ask, 0); i >= 0 {
 		return i
 	}
-	return a.within(0, from, ask, 0)
+	return a.within(0, from, turn, ask, 0)
 }
 
 // within takes the first member with room of those in [from, to) whose load is below its bound for so many requests; 0 is no bound.
-func (a *side) within(from, to int, ask *Ask, requests uint64) int {
+func (a *side) within(from, to int, turn uint64, ask *Ask, requests uint64) int {
 	for i := a.room.next(from); i >= 0 && i < to && i < len(a.slots); i = a.room.next(i + 1) {
-		if a.take(i, a.arcs.bound(a.slots[i].weight, requests), ask) {
+		if a.take(i, a.arcs.bound(a.slots[i].weight, requests), turn, ask) {
 			return i
 		}
 	}
@@ -169,7 +166,7 @@ func (a *side) within(from, to int, ask *Ask, requests uint64) int {
 }
 
 // least takes the member with the least running for its weight.
-func (a *side) least(ask *Ask) int {
+func (a *side) least(turn uint64, ask *Ask) int {
 	i := -1
 	for range tries {
 		if a.tree != nil {
@@ -180,11 +177,11 @@ func (a *side) least(ask *Ask) int {
 		if i < 0 {
 			return -1 // all were tried
 		}
-		if a.take(i, 0, ask) {
+		if a.take(i, 0, turn, ask) {
 			return i
 		}
 	}
-	return a.any(i, ask)
+	return a.any(i, turn, ask)
 }
 
 // lighterOfTwo draws two members by weight and takes the one with less running for its weight; of equal ones the first drawn, which keeps to the weights.
@@ -195,13 +192,13 @@ func (a *side) lighterOfTwo(ask *Ask) int {
 		if a.slots[other].load().below(a.slots[one].load()) {
 			one, other = other, one
 		}
-		if a.take(one, 0, ask) {
+		if a.take(one, 0, 0, ask) {
 			return one
 		}
-		if other != one && a.take(other, 0, ask) {
+		if other != one && a.take(other, 0, 0, ask) {
 			return other
 		}
 		i = one
 	}
-	return a.any(i, ask)
+	return a.any(i, 0, ask)
 }

@@ -35,7 +35,10 @@ func newSplit(in, all uint64) split {
 func (p split) whole() bool { return p.near == 0 || p.near == p.all }
 
 // turn says whether a turn goes near, and how many went to the same side before it. Both sides' turns are spread evenly.
-func (p split) turn(t uint64) (near bool, turn uint64) {
+func (p split) turn(t uint64) (near bool, nth uint64) {
+	if p.whole() {
+		return p.near > 0, t
+	}
 	rounds, rest := t/p.all, t%p.all
 	before := rest * p.near / p.all
 	if (rest+1)*p.near/p.all > before {

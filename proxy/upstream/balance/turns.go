@@ -85,19 +85,21 @@ func smooth(weights []uint32, total int) []uint32 {
 
 // evenStep is the step by which all numbers below a total are visited, each once. It is at least the greatest weight, so that nobody has two turns
 // together, and not much more, so that turns go through the members in their order, again and again; what they read is then close together too.
-// Each time they begin at another place, by the golden ratio of a step, which is even at any time (Knuth, TAOCP 3, §6.4).
+//
+// Each time through they begin at another place. That is even at any time if what remains of the total after whole steps is to a step as numbers whose
+// continued fraction has small terms only, as that of the golden ratio (Kuipers, Niederreiter: Uniform Distribution of Sequences, 1974, §2.3). So the
+// candidate is taken whose terms have the least sum.
 func evenStep(total, heaviest uint64) uint64 {
-	const ratio = 0.618033988749895
-	passes := math.Max(1, math.Floor(float64(total)/float64(heaviest)-ratio))
-	first := uint64(float64(total) / (passes + ratio))
-	best, off := uint64(0), 2.0
-	for step := first; best == 0 || step < first+64; step++ {
-		if gcd(step, total) != 1 {
-			continue
+	const candidates = 128
+	best, least := uint64(1), uint64(math.MaxUint64)
+	for step := heaviest; step < heaviest+candidates || least == math.MaxUint64; step++ {
+		terms, a, b := uint64(0), step, total%step
+		for b != 0 {
+			terms += a / b
+			a, b = b, a%b
 		}
-		_, shift := math.Modf(float64(total) / float64(step))
-		if o := math.Min(math.Abs(shift-ratio), math.Abs(shift-(1-ratio))); o < off {
-			best, off = step, o
+		if a == 1 && terms < least { // they have no divisor in common
+			best, least = step, terms
 		}
 	}
 	return best

@@ -2,6 +2,7 @@ package health
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,13 @@ func (p *Probe) askHTTP1(ctx context.Context, t Target) error {
 	if err != nil {
 		return err
 	}
-	limited := &io.LimitedReader{R: conn, N: maxHead}
+	return p.read(conn)
+}
+
+// read reads an answer in HTTP/1.1, after those that are only interim, and looks at it.
+func (p *Probe) read(conn io.Reader) error {
+	watched := &faultReader{from: conn}
+	limited := &io.LimitedReader{R: watched, N: maxHead}
 	answer := bufio.NewReader(limited)
 	for {
 		res, err := http.ReadResponse(answer, &http.Request{Method: p.config.Method})
@@ -43,7 +50,7 @@ func (p *Probe) askHTTP1(ctx context.Context, t Target) error {
 			if limited.N == 0 {
 				return plainf("the answer's head is longer than %d KiB", maxHead>>10)
 			}
-			return err
+			return cmp.Or(watched.err, err)
 		}
 		if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
 			limited.N = maxFraming
@@ -62,7 +69,7 @@ func (p *Probe) judge(res *http.Response) error {
 	if !p.status.has(res.StatusCode) {
 		return answered(res.StatusCode)
 	}
-	content := &contentReader{limited: io.LimitReader(res.Body, maxContent)}
+	content := &faultReader{from: io.LimitReader(res.Body, maxContent)}
 	if p.body == nil {
 		// Read what there is, so that the server sees an orderly end.
 		io.Copy(io.Discard, content)
@@ -75,22 +82,22 @@ func (p *Probe) judge(res *http.Response) error {
 	if errors.Is(content.err, io.ErrUnexpectedEOF) {
 		return plainError("the answer breaks off")
 	}
-	if content.err != nil && content.err != io.EOF {
+	if content.err != nil {
 		return content.err
 	}
 	return plainf("the answer does not match %s", printable(p.config.Body, 100))
 }
 
-// contentReader keeps the error that ends an answer's content; who reads runes does not tell it.
-type contentReader struct {
-	limited io.Reader
-	err     error
+// faultReader keeps the first error other than io.EOF: who reads lines or runes of it does not tell which it was.
+type faultReader struct {
+	from io.Reader
+	err  error
 }
 
 // Read implements io.Reader.
-func (r *contentReader) Read(b []byte) (int, error) {
-	n, err := r.limited.Read(b)
-	if err != nil {
+func (r *faultReader) Read(b []byte) (int, error) {
+	n, err := r.from.Read(b)
+	if err != nil && err != io.EOF && r.err == nil {
 		r.err = err
 	}
 	return n, err

@@ -16,36 +16,31 @@ func (p *Probe) askHTTP2(ctx context.Context, t Target) error {
 	return t.exchange2(ctx, r, p.judge)
 }
 
-// exchange2 sends a request on a connection of its own, and gives the answer to read before it closes that: at once and whole, for a connection with a
-// stream that has not ended would be kept otherwise.
+// exchange2 sends a request on a connection of its own, and gives the answer to read before it closes that, with whatever has not ended on it. What the server
+// refuses is not asked again.
 func (t Target) exchange2(ctx context.Context, r *http.Request, read func(*http.Response) error) error {
 	conn, end, err := t.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
-	once := make(chan net.Conn, 1)
-	once <- conn
-	dial := func(context.Context, string, string) (net.Conn, error) {
-		select {
-		case c := <-once:
-			return c, nil
-		default:
-			return nil, plainError("refused the request") // which would be sent again on another connection
-		}
-	}
+	dialed := func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 	transport := &http.Transport{
-		Protocols: new(http.Protocols), DisableCompression: true, MaxResponseHeaderBytes: maxHead, DialContext: dial, DialTLSContext: dial,
+		Protocols: new(http.Protocols), DisableCompression: true, MaxResponseHeaderBytes: maxHead, DialContext: dialed, DialTLSContext: dialed,
 	}
 	transport.Protocols.SetHTTP2(t.TLS != nil)
 	transport.Protocols.SetUnencryptedHTTP2(t.TLS == nil)
-	defer transport.CloseIdleConnections()
 	r.URL.Scheme, r.URL.Host = "https", t.Address
 	if t.TLS == nil {
 		r.URL.Scheme = "http"
 	}
+	client, err := transport.NewClientConn(ctx, r.URL.Scheme, t.Address)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
 	r.Header.Set("User-Agent", "tripod")
-	res, err := transport.RoundTrip(r.WithContext(ctx))
+	res, err := client.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		return err
 	}

@@ -31,8 +31,8 @@ func statuses(items []string) (statusSet, map[int]string) {
 		if !ranged {
 			to = from
 		}
-		low, ok1 := status(from)
-		high, ok2 := status(to)
+		low, ok1 := statusOf(from)
+		high, ok2 := statusOf(to)
 		switch {
 		case !ok1 || !ok2:
 			faults[i] = fmt.Sprintf("%q is no status of an answer: use one from 200 to 599, or a range of them as in 200-299", item)
@@ -45,8 +45,8 @@ func statuses(items []string) (statusSet, map[int]string) {
 	return set, faults
 }
 
-// status reads one. Those below 200 never end an exchange (RFC 9110 §15.2).
-func status(text string) (int, bool) {
+// statusOf reads one. Those below 200 never end an exchange (RFC 9110 §15.2).
+func statusOf(text string) (int, bool) {
 	n, err := strconv.ParseUint(text, 10, 16)
 	return int(n), err == nil && len(text) == 3 && 200 <= n && n <= 599
 }
