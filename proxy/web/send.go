@@ -119,6 +119,9 @@ func (x *exchange) carryContent() {
 	var head []byte
 	var sent int64
 	for {
+		if x.spliceContent(sent) {
+			return
+		}
 		p, err := x.client.content()
 		send.limitWrite(x.limits.content)
 		if len(p) > 0 {
@@ -163,6 +166,13 @@ func (x *exchange) expectAnswer(sent bool) {
 	if x.link.isGone() { // the deadline that said so may have been overwritten
 		x.send.server.tcp.SetReadDeadline(past)
 	}
+}
+
+// isStopped tells whether no more content is wanted.
+func (send *sending) isStopped() bool {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	return send.stopped
 }
 
 // moves notes that content has come.

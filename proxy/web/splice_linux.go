@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// mostPipes is how many answers the kernel may carry at once. Each holds two files.
+	// mostPipes is how many contents the kernel may carry at once. Each holds two files.
 	mostPipes = 128
 	pipeSize  = 1 << 20
 )
@@ -80,7 +80,7 @@ func (p *pipe) close() {
 	_ = unix.Close(p.w)
 }
 
-// carriage is the carrying of one answer's content.
+// carriage is the carrying of one content.
 type carriage struct {
 	pipe     *pipe
 	left     int64 // to be read yet
@@ -88,7 +88,7 @@ type carriage struct {
 	err      error
 	from, to *net.TCPConn
 	limit    time.Duration
-	link     *link
+	gone     func() bool // nobody wants it any more: a deadline that said so may have been overwritten
 }
 
 // carry moves n bytes from one connection to another. Neither side may stand still for longer than limit, if there is one. ok is false if
@@ -99,7 +99,7 @@ func (e *Engine) carry(to, from *input, n int64, limit time.Duration, l *link) (
 		return 0, false, nil
 	}
 	defer e.pipes.put(p)
-	c := carriage{pipe: p, left: n, from: from.conn.(*net.TCPConn), to: to.conn.(*net.TCPConn), limit: limit, link: l}
+	c := carriage{pipe: p, left: n, from: from.conn.(*net.TCPConn), to: to.conn.(*net.TCPConn), limit: limit, gone: l.isGone}
 	defer func() {
 		c.to.SetWriteDeadline(noTime)
 		c.from.SetReadDeadline(noTime)
@@ -127,7 +127,7 @@ func (c *carriage) end() time.Time {
 // fill takes what the source has into the pipe, which is empty.
 func (c *carriage) fill(from *input) error {
 	c.from.SetReadDeadline(c.end())
-	if c.link.isGone() { // the deadline that said so was overwritten
+	if c.gone() {
 		return errGone
 	}
 	c.err = nil
@@ -158,7 +158,7 @@ func (c *carriage) drain(to *input) error {
 	for {
 		before := c.done
 		c.to.SetWriteDeadline(c.end())
-		if c.link.isGone() {
+		if c.gone() {
 			return errGone
 		}
 		c.err = nil
