@@ -52,7 +52,7 @@ func parseOrder(value []byte) (api.Order, error) {
 	if err := json.Unmarshal(value, &o); err != nil {
 		return api.Order{}, fmt.Errorf("%s: %w", form, err)
 	}
-	if o.State == nil && o.Weight == nil {
+	if (o.State == nil || *o.State == "") && o.Weight == nil {
 		return api.Order{}, errors.New(form)
 	}
 	order := api.Order{Weight: o.Weight, Until: o.Until}
@@ -114,22 +114,30 @@ func (s *servers) takeOrders(now *orders) {
 	if len(before.servers) == 0 && len(now.servers) == 0 || same(before.servers, now.servers) {
 		return
 	}
+	told := 0
 	all := make(map[string]map[string]upstream.Order, len(now.servers))
 	for service, servers := range now.servers {
 		all[service] = make(map[string]upstream.Order, len(servers))
 		for address, o := range servers {
 			all[service][address] = upstream.Order{State: o.State, Weight: o.Weight, Until: o.Until, By: o.By, At: o.At}
 			if !same(before.servers[service][address], o) {
-				s.tellOrder(service, address, o)
+				if told++; told <= maxTold {
+					s.tellOrder(service, address, o)
+				}
 			}
 		}
 	}
 	for service, servers := range before.servers {
 		for address := range servers {
 			if _, still := now.servers[service][address]; !still {
-				s.tellOrder(service, address, api.Order{State: upstream.Ready})
+				if told++; told <= maxTold {
+					s.tellOrder(service, address, api.Order{State: upstream.Ready})
+				}
 			}
 		}
+	}
+	if told > maxTold {
+		s.node.log.Info("an operator's word about a server", "more", told-maxTold)
 	}
 	s.node.proxy.SetOrders(all)
 	s.changed()

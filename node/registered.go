@@ -76,6 +76,7 @@ func (s *servers) takeRegistered(now *registered) {
 	if len(before.servers) == 0 && len(now.servers) == 0 || same(before.servers, now.servers) {
 		return
 	}
+	var came, went []api.RegisteredServer
 	all := make(map[string][]upstream.Registration, len(now.servers))
 	for service, servers := range now.servers {
 		list := make([]upstream.Registration, 0, len(servers))
@@ -85,8 +86,7 @@ func (s *servers) takeRegistered(now *registered) {
 				ID: id, Address: r.Address, Weight: r.Weight, Zone: r.Zone, MaxConnections: r.MaxConnections, Backup: r.Backup, Draining: r.Draining,
 			})
 			if _, was := before.servers[service][id]; !was {
-				s.node.log.Info("a server has registered", "service", service, "server", r.Address, "id", id)
-				s.node.events.tell(api.Event{Kind: "server_registered", Subject: service + "/" + id, Text: r.Address})
+				came = append(came, api.RegisteredServer{Service: service, ID: id, Registration: r})
 			}
 		}
 		all[service] = list
@@ -94,13 +94,25 @@ func (s *servers) takeRegistered(now *registered) {
 	for service, servers := range before.servers {
 		for id, r := range servers {
 			if _, still := now.servers[service][id]; !still {
-				s.node.log.Info("a server's registration has ended", "service", service, "server", r.Address, "id", id)
-				s.node.events.tell(api.Event{Kind: "server_deregistered", Subject: service + "/" + id, Text: r.Address})
+				went = append(went, api.RegisteredServer{Service: service, ID: id, Registration: r})
 			}
 		}
 	}
+	s.tellRegistered("a server has registered", "server_registered", came)
+	s.tellRegistered("a server's registration has ended", "server_deregistered", went)
 	s.node.proxy.SetRegistered(all)
 	s.changed()
+}
+
+// tellRegistered logs what became of servers, and tells it to whoever watches; of many at once, such as at the start, the first.
+func (s *servers) tellRegistered(message, kind string, servers []api.RegisteredServer) {
+	for _, r := range servers[:min(len(servers), maxTold)] {
+		s.node.log.Info(message, "service", r.Service, "server", r.Address, "id", r.ID)
+		s.node.events.tell(api.Event{Kind: kind, Subject: r.Service + "/" + r.ID, Text: r.Address})
+	}
+	if n := len(servers) - maxTold; n > 0 {
+		s.node.log.Info(message, "more", n)
+	}
 }
 
 // Register implements api.Servers. The node keeps nothing in mind: a renewal may go to any node.
@@ -117,14 +129,17 @@ func (n *Node) Register(ctx context.Context, request api.RegisterRequest) (api.R
 	call, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	key := RegistrationsPrefix + request.Service + "/" + request.ID
+	var refused error // which trying again does not change
 	err = persist(call, func(ctx context.Context) (err error) {
 		reply.Renewed, err = s.keepRegistered(ctx, key, value, reply.TTL)
+		if f, ok := errors.AsType[*api.Failure](err); ok {
+			refused, err = f, nil
+		}
 		return err
 	})
-	var refused *api.Failure
 	switch {
-	case errors.As(err, &refused):
-		return reply, err
+	case refused != nil:
+		return reply, refused
 	case call.Err() != nil && ctx.Err() == nil:
 		return reply, api.Fail(http.StatusServiceUnavailable, n.noQuorum())
 	case err != nil:

@@ -28,8 +28,8 @@ import (
 const (
 	// saveEvery bounds how often what is known of servers is written to the disk.
 	saveEvery = time.Second
-	// maxRubbish bounds the keys that are named in a log or a status for saying nothing.
-	maxRubbish = 20
+	// maxTold bounds the keys that are named at a time in a log or a status.
+	maxTold = 20
 )
 
 // servers is what the store knows of servers beside the document: the words of operators, and the servers that registered
@@ -170,7 +170,7 @@ func (s *servers) tellRubbish(message, prefix string, before, now map[string]str
 		if before[name] == now[name] {
 			continue
 		}
-		if told++; told > maxRubbish {
+		if told++; told > maxTold {
 			return
 		}
 		s.node.log.Warn(message, "key", prefix+shorten(name), "error", now[name])

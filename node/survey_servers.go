@@ -198,10 +198,10 @@ func (s *survey) registrations(merged map[string]*serviceSurvey) {
 
 // each tells the first of many things, and how many more there are.
 func (s *survey) each(things []string, tell func(string), more string, tellMore func(string, ...any)) {
-	for _, thing := range things[:min(len(things), maxRubbish)] {
+	for _, thing := range things[:min(len(things), maxTold)] {
 		tell(thing)
 	}
-	if n := len(things) - maxRubbish; n > 0 {
+	if n := len(things) - maxTold; n > 0 {
 		tellMore(more, n)
 	}
 }

@@ -31,6 +31,7 @@ type grammar struct {
 	Config     configCmd     `cmd:"" help:"Check, apply and look up the document that all nodes serve."`
 	Node       nodeCmd       `cmd:"" help:"List nodes, and drain one before work on it."`
 	Server     serverCmd     `cmd:"" help:"List servers, drain one before work on it, and change its weight."`
+	Register   registerCmd   `cmd:"" help:"Keep a server registered with a service, and run it: tripod register --service web --address 10.0.1.7:8080 -- ./myserver."`
 	VIP        vipCmd        `cmd:"" name:"vip" help:"List virtual IP addresses, and move one."`
 	Cert       certCmd       `cmd:"" help:"List, add and remove certificates."`
 	Secret     secretCmd     `cmd:"" help:"Make a cluster secret."`
