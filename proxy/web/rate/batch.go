@@ -14,14 +14,16 @@ const (
 	// maxBatch is the most bytes of one: each entry may have a limit of its own, and the longest numbers.
 	maxBatch = 64 << 10
 	version  = 1
-	prefix   = 4 // bytes of a batch's length
+	latest   = 1 << 42 // milliseconds, more than a hundred years
+	prefix   = 4       // bytes of a batch's length
 )
 
 // batch is what one node tells the others at a time. On the wire it begins with its length, four bytes (little-endian, as all that follows), which may be
-// zero: that is only a sign of life. Then come a version, the epoch, the number as a varint, and for each limit its id, the number of its entries
+// zero: that is only a sign of life. Then come a version, the epoch, the number and the time as varints, and for each limit its id, the number of its entries
 // as a varint, and the entries: a key, and tokens as a varint.
 type batch struct {
 	epoch, number uint64
+	at            uint64 // when it was written, in milliseconds on the writer's clock
 	entries       []entry
 }
 
@@ -37,6 +39,7 @@ func (b *batch) append(to []byte) []byte {
 	to = append(to, 0, 0, 0, 0, version)
 	to = binary.LittleEndian.AppendUint64(to, b.epoch)
 	to = binary.AppendUvarint(to, b.number)
+	to = binary.AppendUvarint(to, b.at)
 	for rest := b.entries; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].limit == rest[0].limit {
@@ -84,8 +87,11 @@ func (b *batch) parse(from []byte) error {
 	if v := p.byte(); p.bad || v != version {
 		return fmt.Errorf("batch of rate limits has version %d, and %d is known: update all nodes", v, version)
 	}
-	b.epoch, b.number = p.fixed(), p.varint()
+	b.epoch, b.number, b.at = p.fixed(), p.varint(), p.varint()
 	b.entries = b.entries[:0]
+	if b.at > latest {
+		return errBatch
+	}
 	for len(p.rest) > 0 && !p.bad {
 		limit, n := p.fixed(), p.varint()
 		if n == 0 || n > uint64(maxEntries-len(b.entries)) {

@@ -25,7 +25,8 @@
 // one batch. Batches are numbered and kept for two seconds. Each other node reads them in order, from the position where it
 // stopped: if the connection breaks it goes on behind the last batch that it has taken in, so nothing is lost or counted twice. A node
 // that was away for longer has missed what is gone, and that is well: it has counted alone so long, and so have the others. A node that starts
-// again makes itself known by a new epoch. Clocks of different nodes are never compared.
+// again makes itself known by a new epoch. What clocks of different nodes show is never compared; how much later than usual a batch has come shows by
+// how fast both go.
 //
 // A node that tells nonsense can do as much harm as one that spends its burst and two seconds of the rate: that is the most that is taken
 // from one entry, and the deepest debt is as much for each of the other nodes.

@@ -186,7 +186,7 @@ func TestLostRepeatedReordered(t *testing.T) {
 		_, l := limitOf(t, "1/h", 1000, whole)
 		s := l.set.Source()
 		arrive := func(epoch, number, used uint64) int64 {
-			s.batch = batch{epoch, number, []entry{{l.id, 0, used}, {l.id + 1, 0, 100}}} // and a limit that this node does not have
+			s.batch = batch{epoch, number, 0, []entry{{l.id, 0, used}, {l.id + 1, 0, 100}}} // and a limit that this node does not have
 			s.merge(time.Hour)
 			return rest(l, 0, time.Hour)
 		}
@@ -221,7 +221,7 @@ func TestDebtIsPaid(t *testing.T) {
 		_, l := limitOf(t, "10/s", 10, whole)
 		s := l.set.Source()
 		drain(l, 0, 0)
-		s.batch = batch{1, 0, []entry{{l.id, 0, 10}}}
+		s.batch = batch{1, 0, 0, []entry{{l.id, 0, 10}}}
 		s.merge(0)
 		if wait, ok := l.Take(0, 0); ok || wait != 1100*time.Millisecond {
 			t.Errorf("ok %v, wait %s; want to wait for ten tokens that are owed and one", ok, wait)
@@ -232,13 +232,47 @@ func TestDebtIsPaid(t *testing.T) {
 	})
 }
 
+// A process that was held up finds in its buffers what others have spent meanwhile. It charges that as of when it was spent, and owes nothing
+// that has come back since, also if clocks differ and one is slower.
+func TestLateBatches(t *testing.T) {
+	kinds(t, func(t *testing.T, whole bool) {
+		_, l := limitOf(t, "10/s", 10, whole)
+		s := l.set.Source()
+		number := uint64(0)
+		spent := func(at, now time.Duration, used uint64) {
+			s.batch = batch{1, number, uint64(at.Milliseconds()), []entry{{l.id, 0, used}}}
+			s.merge(now)
+			number++
+		}
+		const ahead = time.Hour // of the writer's clock
+		begin := 2 * time.Hour
+		for i := range time.Duration(100) { // in time
+			spent(ahead+i*100*time.Millisecond, begin+i*100*time.Millisecond, 1)
+		}
+		if n := rest(l, 0, begin+10*time.Second); n < 9 {
+			t.Fatalf("%d tokens are left of a burst of 10 when as many come as are spent", n)
+		}
+		for i := range time.Duration(100) { // all at once
+			spent(ahead+10*time.Second+i*99900*time.Microsecond, begin+20*time.Second, 1)
+		}
+		if n := rest(l, 0, begin+20*time.Second); n < 8 || n > 10 {
+			t.Errorf("%d tokens are left after ten seconds without hearing, want nearly 10", n)
+		}
+		spent(ahead+20*time.Second, begin+20*time.Second, 10)
+		spent(ahead+20*time.Second, begin+20*time.Second, 10)
+		if n := rest(l, 0, begin+20*time.Second); n < -12 || n > -8 {
+			t.Errorf("%d tokens are left, want a debt of about 10: this was spent just now", n)
+		}
+	})
+}
+
 // What a node says that cannot be does no more harm than its burst and two seconds do.
 func TestAbsurdCountsAreBounded(t *testing.T) {
 	kinds(t, func(t *testing.T, whole bool) {
 		_, l := limitOf(t, "10/s", 10, whole)
 		s, _ := l.set.Source(), l.set.Source() // two other nodes
 		for number, used := range []uint64{1 << 62, ^uint64(0), 1 << 63, 1e9} {
-			s.batch = batch{1, uint64(number), []entry{{l.id, 0, used}, {l.id, 0, used}, {l.id, 0, used}}}
+			s.batch = batch{1, uint64(number), 0, []entry{{l.id, 0, used}, {l.id, 0, used}, {l.id, 0, used}}}
 			s.merge(0)
 		}
 		if n := rest(l, 0, 0); n != -60 {
@@ -315,7 +349,7 @@ func TestBatchesAreBounded(t *testing.T) {
 
 // The largest batch that can be is read.
 func TestLargestBatch(t *testing.T) {
-	b := batch{epoch: ^uint64(0), number: ^uint64(0)}
+	b := batch{epoch: ^uint64(0), number: ^uint64(0), at: latest}
 	for i := range uint64(maxEntries) {
 		b.entries = append(b.entries, entry{i, ^i, ^uint64(0)})
 	}
@@ -435,7 +469,7 @@ func TestSignOfLife(t *testing.T) {
 }
 
 func FuzzBatch(f *testing.F) {
-	b := batch{7, 300, []entry{{1, 2, 3}, {1, 4, 1 << 40}, {9, 2, 1}}}
+	b := batch{7, 300, 1000, []entry{{1, 2, 3}, {1, 4, 1 << 40}, {9, 2, 1}}}
 	f.Add(b.append(nil))
 	f.Add(append(b.append(nil), b.append(nil)...))
 	f.Add([]byte{0, 0, 0, 0})
@@ -458,7 +492,7 @@ func FuzzBatch(f *testing.F) {
 			}
 			var again batch
 			if err := again.parse(s.batch.append(nil)[prefix:]); err != nil || len(again.entries) != len(s.batch.entries) ||
-				again.epoch != s.batch.epoch || again.number != s.batch.number {
+				again.epoch != s.batch.epoch || again.number != s.batch.number || again.at != s.batch.at {
 				t.Fatalf("%+v is read as %+v, %v", s.batch, again, err)
 			}
 			for i := range s.batch.entries {

@@ -25,6 +25,7 @@ type Position struct{ Epoch, Next uint64 }
 type Journal struct {
 	set     *Set
 	epoch   uint64
+	start   time.Time
 	entries []entry // memory of the writer
 	turn    int     // the limit with which it goes on
 
@@ -44,7 +45,7 @@ type written struct {
 
 // Journal makes a journal of the set. There is to be one.
 func (s *Set) Journal() *Journal {
-	return &Journal{set: s, epoch: rand.Uint64() | 1, more: make(chan struct{})}
+	return &Journal{set: s, epoch: rand.Uint64() | 1, start: time.Now(), more: make(chan struct{})}
 }
 
 // Run writes the journal until ctx ends, and lets the set forget buckets that are full.
@@ -89,7 +90,7 @@ func (j *Journal) write(all bool, now time.Time) (more bool) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	b := batch{j.epoch, j.next, j.entries}
+	b := batch{j.epoch, j.next, uint64(max(0, now.Sub(j.start).Milliseconds())), j.entries}
 	data := b.append(nil)
 	j.batches = append(j.batches, written{j.next, now, data})
 	j.bytes += len(data)

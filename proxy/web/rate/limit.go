@@ -100,8 +100,8 @@ func (l *Limit) Return(key uint64) {
 // Refuse counts a request that this limit has refused.
 func (l *Limit) Refuse() { l.refused.Add(1) }
 
-// charge takes what another node has let through.
-func (l *Limit) charge(key, used uint64, now time.Duration) {
+// charge takes what another node has let through, as of a time that may be a while ago.
+func (l *Limit) charge(key, used uint64, now, then time.Duration) {
 	most := l.span + int64(keepFor) // what one node can have spent since it told last
 	cost := most
 	if used < uint64(most/l.interval) {
@@ -109,9 +109,9 @@ func (l *Limit) charge(key, used uint64, now time.Duration) {
 	}
 	deepest := int64(now) + l.span + int64(l.set.sources.Load())*most
 	if l.one != nil {
-		l.one.charge(int64(now), cost, deepest)
+		l.one.charge(int64(then), cost, deepest)
 	} else {
-		l.many.charge(key, int64(now), cost, deepest)
+		l.many.charge(key, int64(now), int64(then), cost, deepest)
 	}
 }
 
@@ -155,10 +155,10 @@ func (b *single) giveBack(l *Limit) {
 	b.used.Add(-1)
 }
 
-func (b *single) charge(now, cost, deepest int64) {
+func (b *single) charge(then, cost, deepest int64) {
 	for {
 		full := b.full.Load()
-		after := max(full, min(max(full, now)+cost, deepest))
+		after := max(full, min(max(full, then)+cost, deepest))
 		if b.full.CompareAndSwap(full, after) {
 			return
 		}

@@ -79,12 +79,12 @@ func (s *shards) giveBack(l *Limit, key uint64) {
 	}
 }
 
-func (s *shards) charge(key uint64, now, cost, deepest int64) {
+func (s *shards) charge(key uint64, now, then, cost, deepest int64) {
 	h := s.of(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b := &h.slots[h.at(key, now)]
-	b.full = max(b.full, min(max(b.full, now)+cost, deepest))
+	b.full = max(b.full, min(max(b.full, then)+cost, deepest))
 }
 
 // at is the bucket of a key, a new one if need be.

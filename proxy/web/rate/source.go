@@ -2,6 +2,7 @@ package rate
 
 import (
 	"bufio"
+	"math"
 	"time"
 )
 
@@ -10,8 +11,12 @@ type Source struct {
 	set    *Set
 	at     Position
 	former uint64 // epoch before this one
-	batch  batch
-	memory []byte
+	// A batch that lay in a buffer, because this process was held up, is charged as of the time when it should have come, or a while's tokens would be
+	// owed that have come since. How late it is shows by the difference between our clock and the writer's, which is the least for those that
+	// came in time.
+	least, heard time.Duration // that difference, and when we looked
+	batch        batch
+	memory       []byte
 }
 
 // Source makes a source, for each other node one.
@@ -46,12 +51,24 @@ func (s *Source) merge(now time.Duration) {
 		return // it is late: the node has been started anew since
 	default:
 		s.former, s.at = s.at.Epoch, Position{Epoch: b.epoch}
+		s.least, s.heard = math.MaxInt64, now
 	}
 	s.at.Next = b.number + 1
+	then := now - s.delay(now)
 	limits := s.set.table.Load().byID
 	for _, e := range b.entries {
 		if l := limits[e.limit]; l != nil { // nodes may serve different documents for a moment
-			l.charge(e.key, e.used, now)
+			l.charge(e.key, e.used, now, then)
 		}
 	}
+}
+
+// delay is how much later than others the batch has come. Clocks may differ in speed by one in a thousand.
+func (s *Source) delay(now time.Duration) time.Duration {
+	difference := now - time.Duration(s.batch.at)*time.Millisecond
+	if s.least < math.MaxInt64 {
+		s.least += (now - s.heard) / 1000
+	}
+	s.least, s.heard = min(s.least, difference), now
+	return difference - s.least
 }
