@@ -15,12 +15,12 @@ const maxLine = 256
 // askAgent connects to an agent and reads what it says. Unlike HAProxy's, which stands beside a check of the server itself, it is all that is known
 // of the server: an agent that cannot be reached is a failed check.
 func (p *Probe) askAgent(ctx context.Context, t Target) (Verdict, error) {
-	conn, end, err := t.connect(ctx)
+	l, err := t.connect(ctx)
 	if err != nil {
 		return Verdict{}, err
 	}
-	defer end()
-	line, err := readLine(conn)
+	defer l.end()
+	line, err := readLine(l)
 	if err != nil {
 		return Verdict{}, err
 	}

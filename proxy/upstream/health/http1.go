@@ -22,11 +22,11 @@ const (
 
 // askHTTP1 sends a request in HTTP/1.1. The path is said as it stands in the document.
 func (p *Probe) askHTTP1(ctx context.Context, t Target) error {
-	conn, end, err := t.dial(ctx)
+	conn, l, err := t.dial(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer l.end()
 	length := ""
 	if contentIsExpected(p.config.Method) {
 		length = "Content-Length: 0\r\n"
@@ -69,26 +69,26 @@ func (p *Probe) judge(res *http.Response) error {
 	if !p.status.has(res.StatusCode) {
 		return answered(res.StatusCode)
 	}
-	content := &faultReader{from: io.LimitReader(res.Body, maxContent)}
+	content := io.LimitReader(res.Body, maxContent)
 	if p.body == nil {
 		// Read what there is, so that the server sees an orderly end.
 		io.Copy(io.Discard, content)
 		return nil
 	}
-	// Reading ends where the match does, so that a stream without an end can be looked at, too.
-	if p.body.MatchReader(bufio.NewReader(content)) {
-		return nil
-	}
-	if errors.Is(content.err, io.ErrUnexpectedEOF) {
+	// The whole of it, for an expression may be about its end.
+	text, err := io.ReadAll(content)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return plainError("the answer breaks off")
+	case err != nil:
+		return err
+	case !p.body.Match(text):
+		return plainf("the answer does not match %s", printable(p.config.Body, 100))
 	}
-	if content.err != nil {
-		return content.err
-	}
-	return plainf("the answer does not match %s", printable(p.config.Body, 100))
+	return nil
 }
 
-// faultReader keeps the first error other than io.EOF: who reads lines or runes of it does not tell which it was.
+// faultReader keeps the first error other than io.EOF: who reads lines of it does not always tell which it was.
 type faultReader struct {
 	from io.Reader
 	err  error

@@ -19,14 +19,16 @@ func (p *Probe) askHTTP2(ctx context.Context, t Target) error {
 // exchange2 sends a request on a connection of its own, and gives the answer to read before it closes that, with whatever has not ended on it. What the server
 // refuses is not asked again.
 func (t Target) exchange2(ctx context.Context, r *http.Request, read func(*http.Response) error) error {
-	conn, end, err := t.dial(ctx)
+	conn, l, err := t.dial(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer l.end()
 	dialed := func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 	transport := &http.Transport{
 		Protocols: new(http.Protocols), DisableCompression: true, MaxResponseHeaderBytes: maxHead, DialContext: dialed, DialTLSContext: dialed,
+		// What a server may send before somebody reads it; the default is megabytes.
+		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerConnection: maxFraming, MaxReceiveBufferPerStream: maxFraming},
 	}
 	transport.Protocols.SetHTTP2(t.TLS != nil)
 	transport.Protocols.SetUnencryptedHTTP2(t.TLS == nil)
@@ -36,13 +38,13 @@ func (t Target) exchange2(ctx context.Context, r *http.Request, read func(*http.
 	}
 	client, err := transport.NewClientConn(ctx, r.URL.Scheme, t.Address)
 	if err != nil {
-		return err
+		return l.cause(err)
 	}
 	defer client.Close()
 	r.Header.Set("User-Agent", "tripod")
 	res, err := client.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		return err
+		return l.cause(err)
 	}
 	defer res.Body.Close()
 	return read(res)

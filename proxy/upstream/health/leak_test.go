@@ -2,6 +2,7 @@ package health
 
 import (
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime"
 	"testing"
@@ -29,7 +30,7 @@ func TestProbesLeaveNothing(t *testing.T) {
 		}
 	}
 	h1, h2c, h1e, h2e := web(t, "http", ok), web(t, "h2c", ok), web(t, "http", endless), web(t, "h2c", endless)
-	agent := say(t, "up\n", true)
+	port := netip.MustParseAddrPort(say(t, "up\n", true)).Port()
 	quiet := silent(t)
 	cases := []struct {
 		config Config
@@ -47,22 +48,22 @@ func TestProbesLeaveNothing(t *testing.T) {
 		{Config{Type: GRPC, Service: "x"}, Target{Address: grpcServer(t, health.NewServer()), HTTP2: true}, true},
 		{Config{Type: TCP}, Target{Address: quiet}, false},
 		{Config{Type: TLS}, Target{Address: secure(t, a.issue(t, "a.test", time.Now().Add(time.Hour)), nil)}, false},
-		{Config{Type: TLS}, Target{Address: agent}, true},
+		{Config{Type: TLS}, Target{Address: say(t, "SSH-2.0-OpenSSH\r\n", true)}, true},
+		{Config{Type: Agent, Port: int(port)}, Target{Address: "127.0.0.1:1"}, false},
 		{Config{Timeout: 2 * time.Millisecond}, Target{Address: quiet}, true},
 		{Config{Timeout: 2 * time.Millisecond}, Target{Address: quiet, HTTP2: true}, true},
 		{Config{Type: GRPC, Timeout: 2 * time.Millisecond}, Target{Address: quiet, HTTP2: true}, true},
 		{Config{Type: TLS, Timeout: 2 * time.Millisecond}, Target{Address: quiet}, true},
-		{Config{Type: Agent, Port: 1, Timeout: 2 * time.Millisecond}, Target{Address: quiet}, true},
+		{Config{Type: Agent, Port: int(netip.MustParseAddrPort(quiet).Port()), Timeout: 2 * time.Millisecond}, Target{Address: "127.0.0.1:1"}, true},
 		{Config{Type: Exec, Command: []string{"sleep", "1000"}, Timeout: 2 * time.Millisecond}, Target{Address: quiet}, true},
 	}
 	goroutines, open := runtime.NumGoroutine(), files()
 	for _, c := range cases {
-		n := 100
 		if c.config.Timeout == 0 {
 			c.config.Timeout = patient
 		}
 		p := c.config.Compile()
-		for range n {
+		for range 100 {
 			if _, err := p.Ask(t.Context(), c.target); (err != nil) != c.fails {
 				t.Fatalf("%+v: %v", c.config, err)
 			}

@@ -1,10 +1,7 @@
 package health
 
 import (
-	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -49,41 +46,4 @@ func (t Target) host(as string) string {
 		return t.Name[:i] + t.Name[end:]
 	}
 	return t.Name
-}
-
-// connect opens a connection, on which everything fails when ctx ends. The function that it returns closes it.
-func (t Target) connect(ctx context.Context) (net.Conn, func(), error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", t.Address)
-	if err != nil {
-		return nil, nil, err
-	}
-	// Closing is all that ends a write of TLS, too.
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	return conn, func() { stop(); conn.Close() }, nil
-}
-
-// dial connects, and agrees on TLS if the server speaks it with us, and on the version of HTTP. The function that it returns closes the connection.
-func (t Target) dial(ctx context.Context) (net.Conn, func(), error) {
-	conn, end, err := t.connect(ctx)
-	if err != nil || t.TLS == nil {
-		return conn, end, err
-	}
-	c := t.TLS.Clone()
-	version := "http/1.1"
-	if t.HTTP2 {
-		version = "h2"
-	}
-	c.NextProtos = []string{version}
-	secure := tls.Client(conn, c)
-	if err = secure.HandshakeContext(ctx); err != nil {
-		err = fmt.Errorf("TLS: %w", err)
-	} else if t.HTTP2 && secure.ConnectionState().NegotiatedProtocol != version {
-		err = errors.New("does not speak HTTP/2")
-	}
-	if err != nil {
-		end()
-		return nil, nil, err
-	}
-	return secure, end, nil
 }

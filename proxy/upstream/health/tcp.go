@@ -9,20 +9,20 @@ import (
 
 // askTCP connects; nothing is said.
 func (p *Probe) askTCP(ctx context.Context, t Target) error {
-	_, end, err := t.connect(ctx)
+	l, err := t.connect(ctx)
 	if err == nil {
-		end()
+		l.end()
 	}
 	return err
 }
 
 // askTLS connects and agrees on TLS.
 func (p *Probe) askTLS(ctx context.Context, t Target) error {
-	conn, end, err := t.connect(ctx)
+	l, err := t.connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer l.end()
 	c := t.TLS.Clone()
 	name := p.config.Host
 	if c == nil {
@@ -38,7 +38,7 @@ func (p *Probe) askTLS(ctx context.Context, t Target) error {
 			c.ServerName = host
 		}
 	}
-	secure := tls.Client(conn, c)
+	secure := tls.Client(l, c)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS: %w", err)
 	}

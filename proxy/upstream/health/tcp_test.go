@@ -12,7 +12,6 @@ func TestTCP(t *testing.T) {
 	for _, tt := range []struct{ name, address, want string }{
 		{"silent", silent(t), ""},
 		{"garbage", say(t, "\x00\xff\n", false), ""},
-		{"reset", serve(t, reset), ""},
 		{"nobody", nobody(t), "connection refused"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
