@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -92,6 +93,38 @@ func TestManyAtOnce(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTreeIsRightWheneverAllRest changes counters from several goroutines at the same moment, once each, and looks at the tree after every such moment.
+func TestTreeIsRightWheneverAllRest(t *testing.T) {
+	const n, workers, waves = 20, 3, 30000
+	r := newRig(t, Options{Kind: LeastRequests}, equal(n)...)
+	tree := r.set.sides[0].tree
+	var wave, done atomic.Int64
+	var work sync.WaitGroup
+	for w := range workers {
+		work.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(w), 3))
+			for now := int64(1); now <= waves; now++ {
+				i, more := random.IntN(n), int32(random.IntN(3)-1)
+				for wave.Load() < now {
+					runtime.Gosched()
+				}
+				tree.slots[i].place.running.Add(more)
+				tree.refresh(i)
+				done.Add(1)
+			}
+		})
+	}
+	for now := int64(1); now <= waves && !t.Failed(); now++ {
+		wave.Store(now)
+		for done.Load() < now*workers {
+			runtime.Gosched()
+		}
+		r.check()
+	}
+	wave.Store(waves)
+	work.Wait()
 }
 
 // workload picks and leaves, and returns what it holds at the end.
@@ -244,6 +277,34 @@ func TestNobodyWaitsForRoomThatIsThere(t *testing.T) {
 				}
 				r.check()
 			})
+		}
+	}
+}
+
+// TestOldReadingsCannotBeWritten stands between the reading of a node and its writing: somebody else's change, by which the node names the same as before, makes the
+// writing fail. What was read before it may be wrong after it.
+func TestOldReadingsCannotBeWritten(t *testing.T) {
+	members := equal(40)
+	for i := range members {
+		members[i].Limit = 9
+	}
+	a := &newRig(t, Options{Kind: LeastRequests}, members...).set.sides[0]
+	var nodes []*atomic.Uint64
+	for _, level := range a.tree.levels {
+		nodes = append(nodes, &level[0])
+	}
+	nodes = append(nodes, &a.room.levels[0][0])
+	var read []uint64
+	for _, node := range nodes {
+		read = append(read, node.Load())
+	}
+	a.left(3)
+	for i, node := range nodes {
+		if uint32(node.Load()) != uint32(read[i]) {
+			t.Errorf("node %d names something else", i)
+		}
+		if node.CompareAndSwap(read[i], read[i]+1) {
+			t.Errorf("node %d was written by who had read it before", i)
 		}
 	}
 }

@@ -56,9 +56,9 @@ func newDivisor(by uint64) divisor { return divisor{by, math.MaxUint64 / by} }
 
 // rest is what remains of a number when it is divided.
 func (d divisor) rest(number uint64) uint64 {
-	quotient, _ := bits.Mul64(number, d.inverse) // or one or two less than it
+	quotient, _ := bits.Mul64(number, d.inverse) // or one less: what the inverse lacks is at most 1 for each 2^64
 	rest := number - quotient*d.by
-	for rest >= d.by {
+	if rest >= d.by {
 		rest -= d.by
 	}
 	return rest
