@@ -25,13 +25,24 @@ type link struct {
 // Read implements net.Conn.
 func (l *link) Read(b []byte) (int, error) {
 	n, err := l.Conn.Read(b)
+	l.note(n > 0, err)
+	return n, err
+}
+
+// Write implements net.Conn. Whichever of the two meets a reset first is told of it, and the other only of the end.
+func (l *link) Write(b []byte) (int, error) {
+	n, err := l.Conn.Write(b)
+	l.note(false, err)
+	return n, err
+}
+
+func (l *link) note(got bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.got = l.got || n > 0
-	if l.err == nil {
+	l.got = l.got || got
+	if l.err == nil || l.err == io.EOF && err != nil {
 		l.err = err
 	}
-	return n, err
 }
 
 // end closes the connection.

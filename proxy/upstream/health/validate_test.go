@@ -35,7 +35,7 @@ func TestValidate(t *testing.T) {
 		{Config{Type: Exec}, []string{"command: type exec needs a command, as in [/usr/local/bin/check, --quick]"}},
 		{Config{Type: Exec, Command: []string{""}}, []string{"command: type exec needs a command, as in [/usr/local/bin/check, --quick]"}},
 		{Config{Type: Exec, Command: []string{"a", "b\x00"}, Port: 1}, []string{"port: port does not go with type exec, only with http, tcp, tls, grpc or agent", "command[1]: a word of a command cannot hold a zero byte"}},
-		{Config{Type: TCP, Path: "/h", Method: "GET"}, []string{"method: method does not go with type tcp, only with http", "path: path does not go with type tcp, only with http"}},
+		{Config{Type: TCP, Path: "/h", Method: "POST"}, []string{"method: method does not go with type tcp, only with http", "path: path does not go with type tcp, only with http"}},
 		{Config{Type: Agent, Port: 1, Body: "x", Host: "a", Status: []string{"200"}, Service: "s", Command: []string{"c"}}, []string{
 			"host: host does not go with type agent, only with http, tls or grpc", "status: status does not go with type agent, only with http",
 			"body: body does not go with type agent, only with http", "service: service does not go with type agent, only with grpc",
