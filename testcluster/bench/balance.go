@@ -22,8 +22,8 @@ import (
 const balanceUsage = `usage: bench balance [flags]
 
 Measures what it costs to choose a server, in nanoseconds of processor time: choosing one, and counting off another request
-that ends. So many requests run at any time; none has to wait. Rounds of all rows are in turn, and medians are printed. No
-root is needed, and no peer is measured.
+that ends. 64 requests run at any time. Rounds of all rows are in turn, and medians are printed. No root is needed, and no peer
+is measured.
 
   equal      all servers have the same weight
   mixed      weights from 1 to 256
