@@ -187,7 +187,7 @@ func TestHashBoundsLoads(t *testing.T) {
 						t.Fatalf("request %d: nobody was chosen", n)
 					}
 					m := r.members[at]
-					if got, bound := m.Place.Running(), ceil(5*n*int64(m.weigh()), 4*sum); got > bound {
+					if got, bound := m.Place.Running(), max(minBound, ceil(5*n*int64(m.weigh()), 4*sum)); got > bound {
 						t.Fatalf("request %d: %d run at member %d, whose bound is %d", n, got, at, bound)
 					}
 				}

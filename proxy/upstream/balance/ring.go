@@ -120,7 +120,10 @@ func (a *arcs) at(place uint64) int {
 	return int(a.points[i] & ownerMask)
 }
 
-// bound is how many requests may run at a member of a weight when so many run in all: ⌈5/4 of its share⌉; 0 is no bound.
+// minBound is how many requests may run at any member: a browser asks for several things at once, and while little runs nobody needs to be spared.
+const minBound = 8
+
+// bound is how many requests may run at a member of a weight when so many run in all: ⌈5/4 of its share⌉, and a few in any case; 0 is no bound.
 func (a *arcs) bound(weight uint32, requests uint64) int32 {
 	if a == nil || requests == 0 {
 		return 0
@@ -131,5 +134,5 @@ func (a *arcs) bound(weight uint32, requests uint64) int32 {
 	if rest > 0 {
 		bound++
 	}
-	return int32(min(bound, maxRunning))
+	return int32(min(max(bound, minBound), maxRunning))
 }
