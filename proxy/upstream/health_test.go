@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -97,35 +96,43 @@ func TestHealthFollowsTheServer(t *testing.T) {
 
 // TestRiseAndFall feeds results by hand, for exactness.
 func TestRiseAndFall(t *testing.T) {
-	bad := errors.New("bad")
 	for _, tt := range []struct {
-		results string // . passes, x fails
+		initial health.Initial
+		results string // . passes, x fails, D is an agent's word that it is down
 		states  string // after each: U or d
+		changes string // after each, whether the next is to come sooner: ! or -
 	}{
-		{".", "U"},           // the first pass is enough
-		{"xx.", "ddU"},       // also after failures
-		{".xx.", "UUUU"},     // fall is 3
-		{".xxx..", "UUUddU"}, // rise is 2
-		{".xxx.x..", "UUUddddU"},
-		{".xx.xx.xxx", "UUUUUUUUUd"},
+		{"", ".", "U", "-"},       // the first pass is enough
+		{"", "xx.", "ddU", "!!-"}, // also after failures
+		{"", "xxxxx", "ddddd", "!!!!!"},
+		{"", ".xx.", "UUUU", "-!!-"},       // fall is 3
+		{"", ".xxx..", "UUUddU", "-!!-!-"}, // rise is 2
+		{"", ".xxxx..", "UUUdddU", "-!!--!-"},
+		{"", ".xxx.x..", "UUUddddU", "-!!-!-!-"},
+		{"", ".xx.xx.xxx", "UUUUUUUUUd", "-!!-!!-!!-"},
+		{"", ".D..", "UddU", "--!-"}, // nobody asks an agent twice
+		{"", ".xD", "UUd", "-!-"},
+		{"", "D.", "dU", "!-"},
+		{health.Up, ".", "U", "-"},
+		{health.Up, "xxx", "UUd", "!!!"},
+		{health.Up, "xxx.", "UUdU", "!!!-"}, // it was never seen well, so one pass is enough
+		{health.Up, "x.", "UU", "!-"},
+		{health.Up, "D", "d", "!"},
 	} {
-		p, s := pool(t, Config{Servers: []ServerConfig{{Address: silent(t)}}, Health: &health.Config{Interval: time.Hour, Timeout: time.Hour}})
+		c := Config{Servers: []ServerConfig{{Address: silent(t)}}, Health: &health.Config{Interval: time.Hour, Timeout: time.Hour, Initial: tt.initial}}
+		p, s := pool(t, c)
 		server := s.servers[0]
-		var got strings.Builder
-		for _, r := range tt.results {
-			var err error
-			if r == 'x' {
-				err = bad
-			}
-			server.result(server.check, server.check.probe.Config(), health.Verdict{}, err)
-			if up(p) {
-				got.WriteByte('U')
-			} else {
-				got.WriteByte('d')
-			}
+		if up(p) != (tt.initial == health.Up) {
+			t.Errorf("%s: up %t at first", tt.initial, up(p))
 		}
-		if got.String() != tt.states {
-			t.Errorf("%s: got %s, want %s", tt.results, got.String(), tt.states)
+		var states, changes strings.Builder
+		for _, r := range tt.results {
+			server.result(server.check, server.check.probe.Config(), health.Verdict{}, map[rune]error{'x': errors.New("bad"), 'D': &health.DownError{Word: "down"}}[r])
+			states.WriteByte(map[bool]byte{true: 'U', false: 'd'}[up(p)])
+			changes.WriteByte(map[bool]byte{true: '!', false: '-'}[server.changing()])
+		}
+		if states.String() != tt.states || changes.String() != tt.changes {
+			t.Errorf("%s %s: got %s and %s, want %s and %s", tt.initial, tt.results, &states, &changes, tt.states, tt.changes)
 		}
 	}
 }
@@ -159,58 +166,91 @@ func TestHealthSurvivesChanges(t *testing.T) {
 	}
 }
 
-func TestManyChecksAreSpreadAndBounded(t *testing.T) {
-	var now, most, total atomic.Int32
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+// While a server's state is about to change, and until it was up once, it is asked at fastinter; else it is not.
+func TestFastinter(t *testing.T) {
+	c := newChecked(t, 500)
+	h := &health.Config{Interval: time.Hour, Fast: 5 * time.Millisecond, Timeout: 20 * time.Second, Fall: 3, Rise: 3}
+	config := Config{Servers: []ServerConfig{{Address: c.address}}, Health: h}
+	p, _ := pool(t, config)
+	next := func() time.Duration { return time.Until(p.Status()[0].Servers[0].Next) }
+	eventually(t, "many failed checks of a server that was never up", func() bool { return c.checks.Load() > 10 })
+	c.status.Store(200)
+	eventually(t, "up", func() bool { return up(p) })
+	eventually(t, "an hour until the next check", func() bool { return next() > 50*time.Minute })
+
+	// A streak that runs is asked about at fastinter, however short the interval.
+	config.Health = &health.Config{Interval: 5 * time.Millisecond, Fast: time.Hour, Timeout: 20 * time.Second, Fall: 3, Rise: 3}
+	c.status.Store(500)
+	commit(p, map[string]Config{"s": config})
+	eventually(t, "an hour until the second failure", func() bool { return next() > 50*time.Minute })
+	if st := p.Status()[0].Servers[0]; !st.Up || st.Error == "" {
+		t.Errorf("status %+v", st)
+	}
+}
+
+// With initial: up a new server gets requests before its first check has ended; without it they wait for that.
+func TestInitial(t *testing.T) {
+	_, s := pool(t, Config{Servers: []ServerConfig{{Address: silent(t)}}, Health: &health.Config{Initial: health.Up, Interval: time.Hour, Timeout: time.Hour}})
+	server, err := s.Acquire(t.Context(), &Ask{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := now.Add(1)
-		defer now.Add(-1)
-		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+	server.Release()
+	_, s = pool(t, Config{Servers: []ServerConfig{{Address: silent(t)}}, Health: &health.Config{Interval: time.Hour, Timeout: 100 * time.Millisecond}})
+	if _, err = s.Acquire(t.Context(), &Ask{}); !errors.Is(err, ErrNoneUp) {
+		t.Errorf("a server that was never well: %v", err)
+	}
+}
+
+// What was asked before the document changed says nothing about what is asked now, whenever it is answered.
+func TestLateAnswersAreDropped(t *testing.T) {
+	release := make(chan struct{})
+	asked := make(chan struct{}, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/old" {
+			asked <- struct{}{}
+			<-release
+			w.WriteHeader(500)
 		}
-		total.Add(1)
-	})}
-	go s.Serve(ln)
-	t.Cleanup(func() { s.Close() })
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	services := map[string]Config{}
-	const n = 600
-	for i := range n {
-		services[fmt.Sprint("s", i)] = Config{Servers: []ServerConfig{{Address: "127.0.0.1:" + port}}, Health: &health.Config{Interval: 200 * time.Millisecond, Timeout: 20 * time.Second}}
+	}))
+	t.Cleanup(s.Close)
+	config := Config{Servers: []ServerConfig{{Address: s.Listener.Addr().String()}}, Health: &health.Config{Path: "/old", Interval: time.Hour, Timeout: time.Hour}}
+	p, service := pool(t, config)
+	<-asked
+	config.Health = &health.Config{Path: "/new", Interval: time.Hour, Timeout: time.Hour}
+	commit(p, map[string]Config{"s": config})
+	close(release)
+	eventually(t, "up by the new check, at once", func() bool { return up(p) })
+	if server := service.servers[0]; server.failed.Load() != 0 || server.passed.Load() != 1 {
+		t.Errorf("%d passed, %d failed", server.passed.Load(), server.failed.Load())
 	}
-	p, _ := pool(t, Config{Servers: []ServerConfig{{Address: "a:1"}}})
-	start := time.Now()
-	commit(p, services)
-	p.checker.mu.Lock()
-	span := p.checker.queue[0].due
-	last := span
-	for _, c := range p.checker.queue {
-		if c.due.After(last) {
-			last = c.due
-		}
+}
+
+// A server that comes back from maintenance may be another than the one that went: it has to pass before it gets requests, as a new one has.
+func TestAfterMaintenanceServersAreCheckedAnew(t *testing.T) {
+	c := newChecked(t, 200)
+	p, s := pool(t, Config{Servers: []ServerConfig{{Address: c.address}}, Health: &health.Config{Interval: time.Hour, Fast: 5 * time.Millisecond, Timeout: 20 * time.Second, Rise: 2, Fall: 2}})
+	order := func(state OrderState) { p.SetOrders(map[string]map[string]Order{"s": {c.address: {State: state}}}) }
+	eventually(t, "up", func() bool { return up(p) })
+	order(Maint)
+	if st := p.Status()[0].Servers[0]; st.State != StateMaint || st.Check != "" {
+		t.Errorf("status %+v", st)
 	}
-	p.checker.mu.Unlock()
-	if d := last.Sub(start); d < 100*time.Millisecond {
-		t.Errorf("all first checks within %s", d)
+	c.status.Store(500)
+	n := c.checks.Load()
+	order(Ready)
+	if _, err := s.Acquire(t.Context(), &Ask{}); !errors.Is(err, ErrNoneUp) {
+		t.Errorf("before it passed: %v", err)
 	}
-	eventually(t, "every server up", func() bool {
-		for _, s := range p.Status() {
-			if !s.Servers[0].Up {
-				return false
-			}
-		}
-		return true
-	})
-	if most.Load() > maxChecks {
-		t.Errorf("%d checks at once", most.Load())
+	if c.checks.Load() == n {
+		t.Error("not checked anew")
 	}
-	commit(p, nil)
-	p.checker.mu.Lock()
-	left := len(p.checker.queue)
-	p.checker.mu.Unlock()
-	if left != 0 {
-		t.Errorf("%d checks left", left)
+	order(Maint)
+	c.status.Store(200)
+	order(Ready)
+	server, err := s.Acquire(t.Context(), &Ask{})
+	if err != nil {
+		t.Fatalf("the first pass is not enough: %v", err)
 	}
+	server.Release()
 }

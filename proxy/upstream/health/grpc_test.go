@@ -43,7 +43,7 @@ func TestGRPC(t *testing.T) {
 	h.SetServingStatus("shop.Old", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 	h.SetServingStatus("shop.New", grpc_health_v1.HealthCheckResponse_UNKNOWN)
 	h.SetServingStatus("shop.Odd", grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN)
-	real := grpcServer(t, h)
+	server := grpcServer(t, h)
 	refusing := grpcServer(t, h, grpc.UnaryInterceptor(func(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error) {
 		return nil, status.Error(codes.PermissionDenied, "not\x1b[31m you, 100 %")
 	}))
@@ -68,12 +68,12 @@ func TestGRPC(t *testing.T) {
 		timeout                time.Duration
 		want                   string
 	}{
-		{"the server", real, "", patient, ""},
-		{"serving", real, "shop.Cart", patient, ""},
-		{"not serving", real, "shop.Old", patient, "answered NOT_SERVING"},
-		{"unknown", real, "shop.New", patient, "answered UNKNOWN"},
-		{"an unknown service", real, "shop.None", patient, wrong + ` "shop.None"`},
-		{"an unknown service by its status", real, "shop.Odd", patient, wrong + ` "shop.Odd"`},
+		{"the server", server, "", patient, ""},
+		{"serving", server, "shop.Cart", patient, ""},
+		{"not serving", server, "shop.Old", patient, "answered NOT_SERVING"},
+		{"unknown", server, "shop.New", patient, "answered UNKNOWN"},
+		{"an unknown service", server, "shop.None", patient, wrong + ` "shop.None"`},
+		{"an unknown service by its status", server, "shop.Odd", patient, wrong + ` "shop.Odd"`},
 		{"no health service", grpcServer(t, nil), "", patient, "UNIMPLEMENTED: has no gRPC health service (grpc.health.v1)"},
 		{"refusing", refusing, "", patient, "gRPC status 7 PermissionDenied: not�[31m you, 100 %"},
 		{"hanging", hanging, "", hasty, "no answer within 100ms"},
