@@ -21,7 +21,7 @@ func TestRegistrationIsRenewed(t *testing.T) {
 	t.Parallel()
 	backend := testcluster.StartBackend(t, "one", nil)
 	c := testcluster.Start(t, 3, testcluster.InProcess())
-	c.Apply("services:\n  web: {}\n")
+	c.Apply("services:\n  web: { register: true }\n")
 	key := func() (lease, revision int64, value string) {
 		t.Helper()
 		reply, err := c.Etcd().Get(within(t), node.RegistrationsPrefix+"web/one")
@@ -109,7 +109,7 @@ func TestRegistrationsWithoutMajority(t *testing.T) {
 	t.Parallel()
 	one := testcluster.StartBackend(t, "one", nil)
 	c := testcluster.Start(t, 3)
-	c.Apply(strings.Replace(site(c), "    servers:\n", "", 1))
+	c.Apply(strings.Replace(site(c), "    servers:\n", "    register: true\n", 1))
 	if _, err := c.Node(0).Client().Register(within(t), api.RegisterRequest{
 		Service: "web", ID: "one", Registration: api.Registration{Address: one.Address()}, TTL: api.MaxTTL}); err != nil {
 		t.Fatal(err)

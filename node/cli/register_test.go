@@ -201,7 +201,7 @@ func TestRegisterDrainsFirst(t *testing.T) {
 		fmt.Fprintln(w, "slow")
 	}))
 	c := testcluster.Start(t, 3, testcluster.InProcess())
-	c.Apply("listeners:\n  http: { address: \":8080\" }\nroutes: [ { service: web } ]\nservices:\n  web: {}\n")
+	c.Apply("listeners:\n  http: { address: \":8080\" }\nroutes: [ { service: web } ]\nservices:\n  web: { register: true }\n")
 	p := c.Spawn("register", "--service", "web", "--address", slow.Address())
 	seen(t, c, "web", slow.Address(), upstream.StateUp)
 	answer := make(chan error, 1)

@@ -122,7 +122,7 @@ echo "lease=$lease"`
 			return nil
 		})
 		ran(c.Command("status")).want(t, 0, "All is well.", "server "+three.Address()+" (three) registered with service later, which is not in the document", "PENDING SERVICE")
-		c.Apply(site(c, one) + "  later: {}\n")
+		c.Apply(site(c, one) + "  later: { register: true }\n")
 		seen(t, c, "later", three.Address(), upstream.StateUp)
 		if e := ran(c.Command("status")).want(t, 0, "All is well."); strings.Contains(e.out, "PENDING") {
 			t.Errorf("it is pending still: %s", e.out)
