@@ -52,6 +52,9 @@ func (p *Probe) read(conn io.Reader) error {
 			}
 			return cmp.Or(watched.err, err)
 		}
+		if res.ProtoMajor != 1 {
+			return plainf("answered in %s, which is no version of HTTP/1", printable(res.Proto, 20))
+		}
 		if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
 			limited.N = maxFraming
 			return p.judge(res)

@@ -59,6 +59,7 @@ func TestHTTP1(t *testing.T) {
 			reset(c)
 		}), Config{}, "connection reset"},
 		{"garbage", answer(t, "SSH-2.0\r\n\r\n", false), Config{}, "malformed HTTP response"},
+		{"a version that is none", answer(t, "HTTP/2.0 200 OK\r\n\r\n", false), Config{}, "answered in HTTP/2.0, which is no version of HTTP/1"},
 		{"much garbage", answer(t, strings.Repeat("\x1b]0;x\a", 5000)+"\r\n", false), Config{}, "malformed HTTP"},
 		{"endless head", serve(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\n"); forever(c, "X: xxxxxxxx\r\n", 0) }), Config{}, "the answer's head is longer than 64 KiB"},
 		{"endless field", serve(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nX: "); forever(c, "xxxxxxxx", 0) }), Config{}, "the answer's head is longer than 64 KiB"},
