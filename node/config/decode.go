@@ -235,8 +235,8 @@ func (w *walker) list(n *node, p *path, f *field, v reflect.Value) {
 		return
 	}
 	var each *field // the words of a list are those of its items
-	if f != nil && f.enum != nil {
-		each = &field{enum: f.enum}
+	if f != nil && (f.enum != nil || f.numbers) {
+		each = &field{enum: f.enum, numbers: f.numbers}
 	}
 	items := reflect.MakeSlice(v.Type(), len(n.items), len(n.items))
 	v.Set(items)

@@ -36,6 +36,8 @@ type field struct {
 	enum     []string
 	min, max *int64
 	required bool
+	// numbers says that a number is as good as text.
+	numbers bool
 	// keys is what the keys of a map match, for the schema.
 	keys string
 	// def is the default as written in the tag, fill its value; fill is not valid without one.
@@ -76,6 +78,7 @@ func (p *plan) add(t reflect.Type, index []int) {
 			doc:      sf.Tag.Get("doc"),
 			required: sf.Tag.Get("required") == "true",
 			keys:     sf.Tag.Get("keys"),
+			numbers:  sf.Tag.Get("numbers") == "true",
 			def:      sf.Tag.Get("default"),
 			min:      limit(sf, "min"),
 			max:      limit(sf, "max"),

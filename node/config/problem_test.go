@@ -248,6 +248,9 @@ func TestBadInput(t *testing.T) {
     hash: { header: a, path: true }
     health: { type: exec }
     slow_start: 5
+  c:
+    servers: [a:1]
+    health: { type: grpc, status: [200] }
 `, []string{
 			`site.yaml:3:41: services.web.servers[0].weight: must be from 0 to 256, found 257`,
 			`site.yaml:3:55: services.web.servers[1].srv: "x y" is no name of SRV records, such as _http._tcp.web.example.com`,
@@ -262,7 +265,9 @@ func TestBadInput(t *testing.T) {
 			`site.yaml:10:15: services.web.all_down: expected fail or panic, found "panik"; did you mean "panic"?`,
 			`site.yaml:14:11: services.b.hash: name one of header, cookie, query and path; there are 2`,
 			`site.yaml:15:13: services.b.health.command: type exec needs a command, as in [/usr/local/bin/check, --quick]`,
-			`site.yaml:16:17: services.b.slow_start: expected a duration such as 2s or 500ms, found the number 5; did you mean 5s?`}},
+			`site.yaml:16:17: services.b.slow_start: expected a duration such as 2s or 500ms, found the number 5; did you mean 5s?`,
+			`site.yaml:19:21: services.c.health.type: type grpc asks in HTTP/2…`,
+			`site.yaml:19:35: services.c.health.status: status does not go with type grpc, only with http`}},
 		{"health path", "services:\n  web:\n    servers: [a:1]\n    health: { path: healthz }\n", []string{
 			`site.yaml:4:21: services.web.health.path: …`}},
 	} {

@@ -18,6 +18,8 @@ func (w *walker) text(n *node, p *path, f *field, v reflect.Value) {
 	switch {
 	case enum && (!n.isText() || !slices.Contains(f.enum, n.value)):
 		w.notInEnum(n, p, f)
+	case n.isNumber() && f != nil && f.numbers:
+		v.SetString(n.value)
 	case n.isBool() || n.isNumber():
 		w.problem(n, p, "expected text, found %s; put it in quotes", n.describe())
 	case !n.isText():

@@ -57,6 +57,8 @@ func (s schemer) field(f *field) map[string]any {
 		out["description"] = f.doc
 	}
 	switch {
+	case f.numbers:
+		out["items"] = map[string]any{"type": []string{"string", "integer"}}
 	case f.enum == nil:
 	case f.typ.Kind() == reflect.Slice:
 		out["items"] = map[string]any{"type": "string", "enum": f.enum}

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -120,8 +121,12 @@ func TestNoPlaceIsLost(t *testing.T) {
 
 func TestConnectionsAreBounded(t *testing.T) {
 	_, s := pool(t, Config{Servers: named("a"), Limits: &LimitsConfig{Connections: 2}})
-	if !s.EnterConnection() || !s.EnterConnection() || s.EnterConnection() {
-		t.Error("not two")
+	var entered []bool
+	for range 3 {
+		entered = append(entered, s.EnterConnection())
+	}
+	if !slices.Equal(entered, []bool{true, true, false}) {
+		t.Errorf("got %v, want two", entered)
 	}
 	s.LeaveConnection()
 	if !s.EnterConnection() {

@@ -17,16 +17,15 @@ type Server struct {
 	name    string
 	tag     string // names it in sticky cookies
 
-	place   *balance.Place
-	total   atomic.Uint64
-	passed  atomic.Uint64 // checks
-	failed  atomic.Uint64
-	faults  atomic.Uint64 // requests that it failed
-	retried atomic.Uint64 // of these, requests that were given to another server
-	row     atomic.Int32  // failures in a row
-	good    atomic.Uint32 // answers in the present window
-	bad     atomic.Uint32
-	out     atomic.Bool // down by its checks
+	place  *balance.Place
+	total  atomic.Uint64
+	passed atomic.Uint64 // checks
+	failed atomic.Uint64
+	faults atomic.Uint64 // requests that it failed
+	row    atomic.Int32  // failures in a row
+	good   atomic.Uint32 // answers in the present window
+	bad    atomic.Uint32
+	out    atomic.Bool // down by its checks
 
 	// Guarded by Service.mu.
 	target  target
@@ -37,7 +36,6 @@ type Server struct {
 	streak  int  // results in a row that speak against up
 	since   time.Time
 	reason  string
-	next    time.Time // when it is checked again
 	verdict health.Verdict
 	ejected ejection
 	warming time.Time // since when; zero if it is warm

@@ -89,6 +89,9 @@ func (c Config) Validate() error {
 	}
 	if c.Health != nil {
 		errs = append(errs, under("health", c.Health.Validate())...)
+		if c.Health.NeedsHTTP2() && c.Protocol != H2 && c.Protocol != H2C {
+			fault("health.type", "type %s asks in HTTP/2, which the servers do not speak: give the service protocol: %s or %s", c.Health.Type, H2, H2C)
+		}
 		if c.Health.Host != "" && !ValidHost(c.Health.Host) {
 			fault("health.host", "%q is no host name", c.Health.Host)
 		}

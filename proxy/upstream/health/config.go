@@ -44,7 +44,7 @@ type Config struct {
 	Method   string        `yaml:"method" default:"GET" doc:"Method of the request, which has no content."`
 	Path     string        `yaml:"path" default:"/" doc:"Path of the request."`
 	Host     string        `yaml:"host" doc:"Host header of the request, or the name that type tls asks for; default is the server's address."`
-	Status   []string      `yaml:"status" doc:"Statuses that count as well, each one or a range, as in [\"204\", 300-399]; default is 200-399."`
+	Status   []string      `yaml:"status" numbers:"true" doc:"Statuses that count as well, each one or a range, as in [204, 300-399]; default is 200-399."`
 	Body     string        `yaml:"body" doc:"Regular expression (RE2) that must match somewhere in the answer's content, of which the first 64 KiB count."`
 	Service  string        `yaml:"service" doc:"Name that a gRPC server is asked about; default is the server as a whole."`
 	Command  []string      `yaml:"command" doc:"Command of type exec, with its arguments; it runs on every node."`
