@@ -167,3 +167,31 @@ func TestRegistrationsAreBounded(t *testing.T) {
 	}
 	pending(0)
 }
+
+// BenchmarkRegistrationEnds measures from the last renewal of a registration with a lease of two seconds to the moment from which no node has the server.
+func BenchmarkRegistrationEnds(b *testing.B) {
+	backend := testcluster.StartBackend(b, "one", nil)
+	c := testcluster.Start(b, 3)
+	c.Apply("services:\n  web: { register: true }\n")
+	var worst time.Duration
+	for b.Loop() {
+		if _, err := c.Node(0).Client().Register(b.Context(), api.RegisterRequest{
+			Service: "web", ID: "one", Registration: api.Registration{Address: backend.Address()}, TTL: 2 * time.Second}); err != nil {
+			b.Fatal(err)
+		}
+		began := time.Now()
+		for _, there := range []bool{true, false} {
+			for _, n := range c.Nodes() {
+				c.Wait(fmt.Sprintf("the server on %s: %v", n.Name(), there), func() error {
+					here, err := n.Client().ServerHere(b.Context(), "web", backend.Address())
+					if err == nil && (here.State != "") != there {
+						err = fmt.Errorf("%+v", here)
+					}
+					return err
+				})
+			}
+		}
+		worst = max(worst, time.Since(began))
+	}
+	b.ReportMetric(float64(worst.Milliseconds()), "worst-ms")
+}

@@ -218,6 +218,11 @@ func TestBatchesAreBounded(t *testing.T) {
 	if j.write(true, time.Now()); len(batches(t, j)) != 4 {
 		t.Error("something is told twice")
 	}
+	for next, want := range map[uint64]int{0: 4, 3: 1, 4: 0} {
+		if data, _, _ := j.after(Position{j.epoch, next}, time.Now(), nil); len(data) != want {
+			t.Errorf("from batch %d on there are %d, want %d", next, len(data), want)
+		}
+	}
 }
 
 // Batches are kept for a time, up to a size.
