@@ -80,6 +80,8 @@ func (w *walker) value(n, place *node, p *path, f *field, v reflect.Value) {
 		w.duration(n, p, f, v)
 	case v.Type() == sizeType:
 		w.size(n, p, v)
+	case v.Type() == rateType:
+		w.rate(n, p, f, v)
 	case v.Kind() == reflect.Pointer:
 		w.pointer(n, place, p, f, v)
 	case v.Kind() == reflect.Struct:
@@ -143,7 +145,12 @@ func (w *walker) structure(n, place *node, p *path, v reflect.Value) {
 		switch {
 		case n.isNull() && len(plan.needed) == 0:
 		case plan.short >= 0:
-			w.problem(n, p, "expected an %s, or a mapping with it; found %s", plan.fields[plan.short].key, n.describe())
+			key := plan.fields[plan.short].key
+			article := "a"
+			if strings.ContainsRune("aeiou", rune(key[0])) {
+				article = "an"
+			}
+			w.problem(n, p, "expected %s %s, or a mapping with it; found %s", article, key, n.describe())
 		default:
 			w.problem(n, p, "expected a mapping (key: value), found %s", n.describe())
 		}

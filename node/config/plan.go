@@ -13,6 +13,7 @@ import (
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	sizeType     = reflect.TypeFor[rule.Size]()
+	rateType     = reflect.TypeFor[rule.Rate]()
 )
 
 // plan is what the tags of a struct type say.

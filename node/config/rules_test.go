@@ -123,6 +123,17 @@ func TestBadRules(t *testing.T) {
 		{inRoute("timeouts: { total: 5us }"), []string{`site.yaml:2:48: routes[0].timeouts.total: 5µs is below 1ms: give it a unit, as in 5s`}},
 		{inRoute("timeouts: { firstbyte: 5s }"), []string{`site.yaml:2:41: routes[0].timeouts.firstbyte: unknown key; did you mean "first_byte"?`}},
 
+		// Rates.
+		{inRoute("rate_limits: [{ rate: 100 }, 100, { burst: 1 }]"), []string{
+			`site.yaml:2:51: routes[0].rate_limits[0].rate: rate "100" has no unit: did you mean 100/s, 100/m or 100/h?`,
+			`site.yaml:2:58: routes[0].rate_limits[1]: expected a rate, or a mapping with it; found the number 100`,
+			`site.yaml:2:63: routes[0].rate_limits[2].rate: is missing`}},
+		{inRoute("rate_limits: [0/s, { rate: 1/d, burst: 0, by: clinet }]"), []string{
+			`site.yaml:2:43: routes[0].rate_limits[0].rate: rate "0/s" lets nothing through: give at least 1/h, or keep clients out with deny`,
+			`site.yaml:2:56: routes[0].rate_limits[1].rate: rate "1/d" has an unknown unit: use /s, /m or /h`,
+			`site.yaml:2:68: routes[0].rate_limits[1].burst: must be at least 1, found 0`,
+			`site.yaml:2:75: routes[0].rate_limits[1].by: requests are not counted by "clinet": use client, route or header:NAME`}},
+
 		// Networks.
 		{inRoute("allow: [10.0.0.1/8, 10.0.0.0/33]"), []string{
 			`site.yaml:2:37: routes[0].allow[0]: "10.0.0.1/8" has bits beyond its /8: did you mean the network 10.0.0.0/8, or the address 10.0.0.1?`,

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"tripod/proxy/web/rate"
 	"tripod/proxy/web/rule"
 )
 
@@ -160,4 +161,15 @@ func (w *walker) size(n *node, p *path, v reflect.Value) {
 		return
 	}
 	v.SetInt(int64(size))
+}
+
+// rate decodes a number of requests in a time, such as 100/s. A number alone is said to have no unit, and not to need quotes.
+func (w *walker) rate(n *node, p *path, f *field, v reflect.Value) {
+	if n.isNumber() {
+		if _, err := rate.Parse(n.value); err != nil {
+			w.problem(n, p, "%s", err)
+			return
+		}
+	}
+	w.text(n, p, f, v)
 }

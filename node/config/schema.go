@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"reflect"
 
+	"tripod/proxy/web/rate"
 	"tripod/proxy/web/rule"
 )
 
@@ -104,6 +105,8 @@ func (s schemer) value(t reflect.Type) map[string]any {
 		return map[string]any{"type": "string", "pattern": durationPattern}
 	case t == sizeType:
 		return map[string]any{"type": []string{"string", "integer"}, "pattern": rule.SizePattern, "minimum": 0}
+	case t == rateType:
+		return map[string]any{"type": "string", "pattern": rate.Pattern}
 	case t.Kind() == reflect.Struct:
 		return s.structure(t)
 	case t.Kind() == reflect.Slice:

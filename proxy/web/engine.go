@@ -17,7 +17,7 @@
 //
 // They are short plain text with the request's id, or the document's own pages: 400 (what is no request, a target or Host that cannot be,
 // OPTIONS *), 401 and 403 (the route's rules), 404 (no route), 405 (CONNECT and TRACE), 408 (the client stopped sending), 413 (more content than
-// the route takes), 414, 417, 431, 501 and 505 (heads that we do not take), 502 (no connection to the server, or no HTTP from it), 503 (no server
+// the route takes), 414, 417, 429 (more requests than a rate limit lets through), 431, 501 and 505 (heads that we do not take), 502 (no connection to the server, or no HTTP from it), 503 (no server
 // up, or all full, or as many requests as there is room for), 504 (no answer in time). A client that went away before its answer is logged as
 // 499. An answer that breaks off in the middle breaks off at the client as well.
 //
