@@ -54,6 +54,18 @@ func serverOn(t *testing.T, n *testcluster.Node, service, address string) (upstr
 	return upstream.ServerStatus{}, errors.New("there is no such server")
 }
 
+// servedBy fails the test unless one server answers all that is asked of the nodes.
+func servedBy(t *testing.T, c *testcluster.Cluster, nodes []*testcluster.Node, answer string) {
+	t.Helper()
+	for _, n := range nodes {
+		for range 6 {
+			if got := c.GetVia(n.Addr(), "http://shop.test:8080/").Want(http.StatusOK).Body; got != answer {
+				t.Errorf("%s answers %q, want %q", n.Name(), got, answer)
+			}
+		}
+	}
+}
+
 // An operator's word counts on every node, whoever writes the key; it stays over documents, over restarts of nodes and of the whole cluster, and
 // where no majority is.
 func TestOrdersAreKept(t *testing.T) {
@@ -86,24 +98,13 @@ func TestOrdersAreKept(t *testing.T) {
 	if left := time.Until(key.Until); key.State != upstream.Drain || *key.Weight != 5 || key.By != "ann@desk" || key.At.IsZero() || left < 59*time.Minute || left > time.Hour {
 		t.Errorf("the key: %s", stored.Kvs[0].Value)
 	}
-	// served fails the test unless the server two answers all that is asked of the nodes.
-	served := func(nodes []*testcluster.Node) {
-		t.Helper()
-		for _, n := range nodes {
-			for range 6 {
-				if got := c.GetVia(n.Addr(), "http://shop.test:8080/").Want(http.StatusOK).Body; got != "two\n" {
-					t.Errorf("%s is served by %q, with one drained", n.Name(), got)
-				}
-			}
-		}
-	}
-	served(c.Nodes())
+	servedBy(t, c, c.Nodes(), "two\n")
 	c.Apply("# another\n" + document)
-	served(c.Nodes())
+	servedBy(t, c, c.Nodes(), "two\n")
 
 	c.Node(0).Kill()
 	c.Node(0).Restart()
-	served(c.Nodes())
+	servedBy(t, c, c.Nodes(), "two\n")
 	for _, n := range c.Nodes() {
 		n.Kill()
 	}
@@ -111,7 +112,7 @@ func TestOrdersAreKept(t *testing.T) {
 		n.Start()
 	}
 	c.WaitReady()
-	served(c.Nodes())
+	servedBy(t, c, c.Nodes(), "two\n")
 	stateOn(t, c, c.Nodes(), "web", one.Address(), upstream.StateDrain, 5)
 
 	// Without a majority the disk has it.
@@ -121,7 +122,7 @@ func TestOrdersAreKept(t *testing.T) {
 	alone := c.Nodes()[1:2]
 	alone[0].Start()
 	stateOn(t, c, alone, "web", one.Address(), upstream.StateDrain, 5)
-	served(alone)
+	servedBy(t, c, alone, "two\n")
 	if _, err := alone[0].Client().Order(within(t), api.OrderRequest{Service: "web", Address: one.Address(), State: upstream.Ready}); err == nil || !strings.Contains(err.Error(), "not a member") && !strings.Contains(err.Error(), "no quorum") {
 		t.Errorf("an order without a majority: %v", err)
 	}

@@ -39,7 +39,6 @@ func (n *Node) sticky(service string) bool {
 // Running implements api.Servers: it asks every node. One that does not answer and has no key any more is taken to be dead, and
 // what ran there with it.
 func (n *Node) Running(ctx context.Context, service, address string) (api.Running, error) {
-	n.awaitLeader(ctx)
 	reply := api.Running{Nodes: map[string]api.ServerHere{n.Name(): n.ServerHere(service, address)}}
 	var mu sync.Mutex
 	var wg sync.WaitGroup

@@ -47,17 +47,6 @@ func TestStatusOfServers(t *testing.T) {
 		"names": "servers: [ \"nosuch.invalid:80\", " + well.Address() + " ]",
 		"sick":  "servers: [ " + well.Address() + " ], health: { path: /healthz, interval: 50ms, status: [ \"201\" ] }",
 	}) + "dns: { servers: [ \"" + mute.LocalAddr().String() + "\" ] }\n")
-	server := func(s api.Status, service, address string) api.ServerStatus {
-		for _, one := range s.Services {
-			for _, server := range one.Servers {
-				if one.Name == service && server.Address == address {
-					return server
-				}
-			}
-		}
-		return api.ServerStatus{}
-	}
-
 	for range 3 { // two wait
 		client := c.HTTPClient(c.Node(0).Addr(), false)
 		done := make(chan struct{})
@@ -81,35 +70,51 @@ func TestStatusOfServers(t *testing.T) {
 		stateOn(t, c, c.Nodes(), "start", well.Address(), want, 1)
 	}
 	c.Wait("the status", func() error {
-		s := c.Status()
-		all := strings.Join(s.Problems, "\n")
-		for _, want := range []string{
-			"service queue: 2 requests wait for their turn",
-			"service break: server " + broken.Address() + " is ejected on " + c.Node(0).Name() + ": ",
-			"service sick: server " + well.Address() + " is down on all nodes: http check: ",
-			"service names: nosuch.invalid is not resolved: ",
-		} {
-			if !strings.Contains(all, want) {
-				return fmt.Errorf("%q is not said in %q", want, s.Problems)
+		return tellsOfServers(c.Status(), c.Node(0).Name(), well.Address(), broken.Address())
+	})
+}
+
+// serverIn is a server of a status.
+func serverIn(s api.Status, service, address string) api.ServerStatus {
+	for _, one := range s.Services {
+		for _, server := range one.Servers {
+			if one.Name == service && server.Address == address {
+				return server
 			}
 		}
-		if len(s.Problems) != 4 {
-			return fmt.Errorf("problems: %q", s.Problems)
+	}
+	return api.ServerStatus{}
+}
+
+// tellsOfServers says what a status does not tell of the servers of TestStatusOfServers, whose first node has ejected the broken one.
+func tellsOfServers(s api.Status, node, well, broken string) error {
+	all := strings.Join(s.Problems, "\n")
+	for _, want := range []string{
+		"service queue: 2 requests wait for their turn",
+		"service break: server " + broken + " is ejected on " + node + ": ",
+		"service sick: server " + well + " is down on all nodes: http check: ",
+		"service names: nosuch.invalid is not resolved: ",
+	} {
+		if !strings.Contains(all, want) {
+			return fmt.Errorf("%q is not said in %q", want, s.Problems)
 		}
-		ejected := server(s, "break", broken.Address())
-		if node := c.Node(0).Name(); ejected.State[node] != upstream.StateEjected || ejected.Why[node] == "" || time.Until(ejected.Next[node]) < time.Minute {
-			return fmt.Errorf("ejected: %+v", ejected)
-		}
-		if text := ejected.StateText(time.Now()); !strings.HasPrefix(text, "EJECTED for 4m on "+c.Node(0).Name()) {
-			return fmt.Errorf("state of the ejected: %q", text)
-		}
-		if text := server(s, "start", well.Address()).StateText(time.Now()); text != "up 10%" {
-			return fmt.Errorf("state of the warming: %q", text)
-		}
-		down := server(s, "sick", well.Address())
-		if text := down.StateText(time.Now()); text != "DOWN" || !strings.HasPrefix(down.WhyText(), "http check: ") || down.NextText(time.Now()) == "-" {
-			return fmt.Errorf("down: %q, %q, %q", text, down.WhyText(), down.NextText(time.Now()))
-		}
-		return nil
-	})
+	}
+	if len(s.Problems) != 4 {
+		return fmt.Errorf("problems: %q", s.Problems)
+	}
+	ejected := serverIn(s, "break", broken)
+	if ejected.State[node] != upstream.StateEjected || ejected.Why[node] == "" || time.Until(ejected.Next[node]) < time.Minute {
+		return fmt.Errorf("ejected: %+v", ejected)
+	}
+	if text := ejected.StateText(time.Now()); !strings.HasPrefix(text, "EJECTED for 4m on "+node) {
+		return fmt.Errorf("state of the ejected: %q", text)
+	}
+	if text := serverIn(s, "start", well).StateText(time.Now()); text != "up 10%" {
+		return fmt.Errorf("state of the warming: %q", text)
+	}
+	down := serverIn(s, "sick", well)
+	if text := down.StateText(time.Now()); text != "DOWN" || !strings.HasPrefix(down.WhyText(), "http check: ") || down.NextText(time.Now()) == "-" {
+		return fmt.Errorf("down: %q, %q, %q", text, down.WhyText(), down.NextText(time.Now()))
+	}
+	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"tripod/node/api"
-	"tripod/node/etcd"
 )
 
 const (
@@ -98,7 +97,7 @@ func (k *keeper) awaitIdle(ctx context.Context) {
 	said := int64(-1)
 	for ctx.Err() == nil {
 		running, err := k.running(ctx)
-		if err == nil && k.settled(running) {
+		if err == nil && running.Closed() {
 			if running.Running == 0 {
 				return
 			}
@@ -131,9 +130,6 @@ func (k *keeper) running(ctx context.Context) (running api.Running, err error) {
 // mine tells whether a node has the server by this registration. One that has it by the document does not take its word.
 func (k *keeper) mine(here api.ServerHere) bool { return here.Registration == k.request.ID }
 
-// settled tells whether every node has heard that the server is about to stop.
-func (k *keeper) settled(running api.Running) bool { return running.Closed() }
-
 // leave deletes the registration, and gives the nodes a moment to see that: what comes then goes elsewhere.
 func (k *keeper) leave(ctx context.Context) {
 	leaving, cancel := context.WithTimeout(ctx, leaveTimeout)
@@ -165,17 +161,4 @@ func (k *keeper) leave(ctx context.Context) {
 		case <-time.After(runningEvery / 5):
 		}
 	}
-}
-
-// voterAddresses are where the nodes of a list answer.
-func voterAddresses(list string) []string {
-	voters, err := etcd.ParseVoters(list)
-	if err != nil {
-		return nil // of another version, maybe: the node that was named is asked then
-	}
-	var addresses []string
-	for _, v := range voters {
-		addresses = append(addresses, v.HostPort(etcd.APIPort))
-	}
-	return addresses
 }

@@ -48,39 +48,7 @@ func TestRegisterByHand(t *testing.T) {
 	c.Apply(site(c, one))
 	c.WaitHolder(c.VIP(0))
 
-	t.Run("plain call", func(t *testing.T) {
-		body := fmt.Sprintf(`{"address":%q,"weight":3,"zone":"b"}`, two.Address())
-		if status, answer := plain(t, c.Node(0), "PUT", "/v1/registrations/web/two?ttl=1m", body); status != 200 || !strings.Contains(answer, `"ttl_seconds":60`) {
-			t.Errorf("%d: %s", status, answer)
-		}
-		seen(t, c, "web", two.Address(), upstream.StateUp)
-		if status, answer := plain(t, c.Node(1), "PUT", "/v1/registrations/web/two?ttl=1m", body); status != 200 || !strings.Contains(answer, `"renewed":true`) {
-			t.Errorf("%d: %s", status, answer)
-		}
-		if status, answer := plain(t, c.Node(2), "GET", "/v1/registrations", ""); status != 200 || !strings.Contains(answer, `"id":"two","address":"`+two.Address()+`","weight":3,"zone":"b"`) {
-			t.Errorf("%d: %s", status, answer)
-		}
-		for _, bad := range []struct{ path, body, says string }{
-			{"web/two?ttl=1ms", body, `ttl \"1ms\" is not a time from 1s to 1h0m0s`},
-			{"web/two", `{"adress":"10.0.0.1:80"}`, "it has no address"},
-			{"web/two", `{"address":"10.0.0.1:80","wieght":3}`, `unknown field \"wieght\"; it may have address, weight, zone`},
-			{"web/two", `{"address":"10.0.0.1:80","weight":257}`, "weight 257 is not between 0 and 256"},
-			{"web/two", "hello", "not of the form"},
-			{"web/two", `{"address":"10.0.0.1:80","zone":"` + strings.Repeat("x", 5000) + `"}`, "longer than 4096 bytes"},
-			{"web/a%2Fb", body, `ID \"a/b\" is not of letters`},
-		} {
-			if status, answer := plain(t, c.Node(0), "PUT", "/v1/registrations/"+bad.path, bad.body); status != 400 || !strings.Contains(answer, bad.says) {
-				t.Errorf("%s %s: %d: %s", bad.path, bad.body, status, answer)
-			}
-		}
-		if status, answer := plain(t, c.Node(1), "DELETE", "/v1/registrations/web/two", ""); status != 200 || !strings.Contains(answer, `"existed":true`) {
-			t.Errorf("%d: %s", status, answer)
-		}
-		seen(t, c, "web", two.Address(), "")
-		if status, answer := plain(t, c.Node(1), "DELETE", "/v1/registrations/web/two", ""); status != 200 || !strings.Contains(answer, `"existed":false`) {
-			t.Errorf("%d: %s", status, answer)
-		}
-	})
+	t.Run("plain call", func(t *testing.T) { testPlainCall(t, c, two) })
 	t.Run("etcdctl", func(t *testing.T) {
 		script := `eval "$(tripod env)"; set -e
 lease=$(etcdctl lease grant 3600 | cut -d' ' -f2)
@@ -128,4 +96,39 @@ echo "lease=$lease"`
 			t.Errorf("it is pending still: %s", e.out)
 		}
 	})
+}
+
+// testPlainCall: a server registers, renews and ends that by calls to any node, and slips are told with one line.
+func testPlainCall(t *testing.T, c *testcluster.Cluster, two *testcluster.Backend) {
+	body := fmt.Sprintf(`{"address":%q,"weight":3,"zone":"b"}`, two.Address())
+	if status, answer := plain(t, c.Node(0), "PUT", "/v1/registrations/web/two?ttl=1m", body); status != 200 || !strings.Contains(answer, `"ttl_seconds":60`) {
+		t.Errorf("%d: %s", status, answer)
+	}
+	seen(t, c, "web", two.Address(), upstream.StateUp)
+	if status, answer := plain(t, c.Node(1), "PUT", "/v1/registrations/web/two?ttl=1m", body); status != 200 || !strings.Contains(answer, `"renewed":true`) {
+		t.Errorf("%d: %s", status, answer)
+	}
+	if status, answer := plain(t, c.Node(2), "GET", "/v1/registrations", ""); status != 200 || !strings.Contains(answer, `"id":"two","address":"`+two.Address()+`","weight":3,"zone":"b"`) {
+		t.Errorf("%d: %s", status, answer)
+	}
+	for _, bad := range []struct{ path, body, says string }{
+		{"web/two?ttl=1ms", body, `ttl \"1ms\" is not a time from 1s to 1h0m0s`},
+		{"web/two", `{"adress":"10.0.0.1:80"}`, "it has no address"},
+		{"web/two", `{"address":"10.0.0.1:80","wieght":3}`, `unknown field \"wieght\"; it may have address, weight, zone`},
+		{"web/two", `{"address":"10.0.0.1:80","weight":257}`, "weight 257 is not between 0 and 256"},
+		{"web/two", "hello", "not of the form"},
+		{"web/two", `{"address":"10.0.0.1:80","zone":"` + strings.Repeat("x", 5000) + `"}`, "longer than 4096 bytes"},
+		{"web/a%2Fb", body, `ID \"a/b\" is not of letters`},
+	} {
+		if status, answer := plain(t, c.Node(0), "PUT", "/v1/registrations/"+bad.path, bad.body); status != 400 || !strings.Contains(answer, bad.says) {
+			t.Errorf("%s %s: %d: %s", bad.path, bad.body, status, answer)
+		}
+	}
+	if status, answer := plain(t, c.Node(1), "DELETE", "/v1/registrations/web/two", ""); status != 200 || !strings.Contains(answer, `"existed":true`) {
+		t.Errorf("%d: %s", status, answer)
+	}
+	seen(t, c, "web", two.Address(), "")
+	if status, answer := plain(t, c.Node(1), "DELETE", "/v1/registrations/web/two", ""); status != 200 || !strings.Contains(answer, `"existed":false`) {
+		t.Errorf("%d: %s", status, answer)
+	}
 }
