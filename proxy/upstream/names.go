@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"tripod/proxy/upstream/resolve"
 )
@@ -50,6 +51,9 @@ func (s *Service) resolved(c ServerConfig) []target {
 	weight := shares(a.last.Targets)
 	targets := make([]target, 0, len(a.last.Targets))
 	for _, found := range a.last.Targets {
+		if v6 := strings.Contains(found.Address, ":"); v6 && localhost(c.Address) && len(a.last.Targets) > 1 {
+			continue // one program, which most likely listens on the other; as two servers one of them would be down for ever
+		}
 		t := target{ServerConfig: c, name: c.Address}
 		if c.SRV != "" {
 			port = strconv.Itoa(found.Port)
@@ -64,6 +68,12 @@ func (s *Service) resolved(c ServerConfig) []target {
 		targets = append(targets, t)
 	}
 	return targets
+}
+
+// localhost tells whether an address names the machine itself.
+func localhost(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	return strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
 }
 
 // shares turns the weights of SRV records, which go up to 65535, into ours. Those that are in range stay as they are; larger ones are scaled

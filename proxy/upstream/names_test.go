@@ -357,3 +357,15 @@ func TestNamesAreForgottenWithTheirService(t *testing.T) {
 		t.Errorf("asked %d times", z.asked)
 	}
 }
+
+// localhost is one server, however many addresses it has: one program listens there.
+func TestLocalhostIsOneServer(t *testing.T) {
+	c := newChecked(t, 200)
+	_, port, _ := net.SplitHostPort(c.address)
+	_, s := pool(t, Config{Servers: []ServerConfig{{Address: "localhost:" + port}}})
+	server := one(t, s, "")
+	defer server.Release()
+	if got := s.status().Servers; len(got) != 1 || got[0].Address != c.address || got[0].Name != "localhost:"+port {
+		t.Errorf("servers: %+v", got)
+	}
+}
