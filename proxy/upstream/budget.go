@@ -59,6 +59,11 @@ func (s *Service) Retry(ctx context.Context) bool {
 		b.mu.Unlock()
 		return true
 	}
+	if s.retryRoom() == 0 { // and there will be none
+		b.mu.Unlock()
+		s.overBudget.Add(1)
+		return false
+	}
 	turn := make(chan struct{}, 1)
 	b.waiting = append(b.waiting, turn)
 	b.mu.Unlock()

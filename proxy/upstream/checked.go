@@ -27,9 +27,9 @@ func (s *Server) checkOf(c Config) *health.Config {
 
 // targetOf is whom a check asks. Service.mu is held.
 func (s *Server) targetOf(c Config) health.Target {
-	t := health.Target{Address: s.address, Name: s.name, Service: s.service.name, HTTP2: c.Protocol == H2 || c.Protocol == H2C}
+	t := health.Target{Address: s.address, Name: s.Name(), Service: s.service.name, HTTP2: c.Protocol == H2 || c.Protocol == H2C}
 	if c.Protocol == H2 {
-		t.TLS = c.TLS.Client(s.name)
+		t.TLS = c.TLS.Client(s.Name())
 	}
 	return t
 }

@@ -159,10 +159,8 @@ func (c *checker) end(ch *check, ran *health.Probe, changing, again bool) {
 	defer c.mu.Unlock()
 	if ran.Config().Type == health.Exec {
 		c.commands--
-		if len(c.waiting) > 0 {
-			c.push(c.waiting[0])
-			c.waiting[0] = nil
-			c.waiting = c.waiting[1:]
+		if next := c.nextCommand(); next != nil {
+			c.push(next)
 		}
 	}
 	if ch.removed {
@@ -180,6 +178,19 @@ func (c *checker) end(ch *check, ran *health.Probe, changing, again bool) {
 		ch.due = now
 	}
 	c.push(ch)
+}
+
+// nextCommand takes the first of those out that wait until fewer commands run, and are wanted still; nil if there is none. c.mu is held.
+func (c *checker) nextCommand() *check {
+	for len(c.waiting) > 0 {
+		next := c.waiting[0]
+		c.waiting[0] = nil
+		c.waiting = c.waiting[1:]
+		if !next.removed {
+			return next
+		}
+	}
+	return nil
 }
 
 // jitter varies an interval by a tenth either way, so that the checks of many nodes do not fall together.

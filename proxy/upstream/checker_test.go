@@ -172,3 +172,39 @@ func TestCommandsAreFewAtATime(t *testing.T) {
 		t.Errorf("%d commands run, %d wait", p.checker.commands, len(p.checker.waiting))
 	}
 }
+
+func TestCommandsThatAreRemovedTakeNoTurn(t *testing.T) {
+	c := newChecker()
+	probe := (&health.Config{Type: health.Exec, Command: []string{"true"}}).WithDefaults().Compile()
+	var running, waiting []*check
+	for range maxCommands {
+		ch := &check{probe: probe}
+		if _, _, ok := c.begin(ch); !ok {
+			t.Fatal("there is no room for the first ones")
+		}
+		running = append(running, ch)
+	}
+	for range maxCommands + 1 {
+		ch := &check{probe: probe}
+		if _, _, ok := c.begin(ch); ok {
+			t.Fatal("more run than may")
+		}
+		waiting = append(waiting, ch)
+	}
+	last := waiting[maxCommands]
+	for _, ch := range append(running, waiting[:maxCommands]...) {
+		c.remove(ch)
+	}
+	for _, ch := range running {
+		c.end(ch, probe, false, false)
+	}
+	for {
+		ch, _ := c.pop()
+		if ch == nil {
+			t.Fatal("the last one never gets its turn")
+		}
+		if ch == last {
+			return
+		}
+	}
+}

@@ -37,7 +37,7 @@ const (
 	H2C Protocol = "h2c"
 )
 
-// AllDown is what happens to requests while every server of a service is down or ejected.
+// AllDown is what happens to requests while every server of a service is down. Those of them that are only ejected get the requests in any case.
 type AllDown string
 
 const (

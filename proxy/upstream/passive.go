@@ -129,10 +129,11 @@ func (s *Service) eject(server *Server, reason string, now time.Time) {
 // ejectNow is eject, without the view. s.mu is held.
 func (s *Service) ejectNow(server *Server, reason string, now time.Time) bool {
 	p := s.config.Passive.passive()
-	if server.stand.state != StateUp || !s.mayEject(p, now) {
+	if server.stand.state != StateUp || server.Gone() || !s.mayEject(p) {
 		return false
 	}
 	e := &server.ejected
+	e.forgive(p, now)
 	e.since, e.reason = now, reason
 	e.until = now.Add(ejectionTime(p, e.times))
 	e.times++
@@ -140,6 +141,18 @@ func (s *Service) ejectNow(server *Server, reason string, now time.Time) bool {
 	s.owner.log.LogAttrs(context.Background(), slog.LevelWarn, "server is ejected", slog.String("service", s.name),
 		slog.String("server", server.address), slog.String("error", reason), slog.Duration("for", e.until.Sub(now)))
 	return true
+}
+
+// forgive takes back the times for each of which the server has been well since, for as long as it was ejected then.
+func (e *ejection) forgive(p passive, now time.Time) {
+	for e.times > 0 {
+		end := e.until.Add(ejectionTime(p, e.times-1))
+		if now.Before(end) {
+			return
+		}
+		e.until = end
+		e.times--
+	}
 }
 
 // ejectionTime doubles with each time in a row.
@@ -153,14 +166,15 @@ func ejectionTime(p passive, times int) time.Duration {
 	return min(d, p.most)
 }
 
-// mayEject tells whether one more of the servers that are up may be ejected. s.mu is held.
-func (s *Service) mayEject(p passive, now time.Time) bool {
+// mayEject tells whether one more of the servers that are up may be ejected. Those that take nobody are no rest to fall back on. s.mu is held.
+func (s *Service) mayEject(p passive) bool {
 	up, out := 0, 0
 	for _, server := range s.servers {
-		switch server.stand.state {
-		case StateUp:
+		switch st := server.stand; {
+		case st.weight == 0:
+		case st.state == StateUp:
 			up++
-		case StateEjected:
+		case st.state == StateEjected:
 			up++
 			out++
 		}
@@ -171,22 +185,16 @@ func (s *Service) mayEject(p passive, now time.Time) bool {
 	return out+1 <= max(1, up*p.maxEjected/100)
 }
 
-// readmit lets those in whose time is over, on probation: the next failure ejects them again. It also forgives those that have been well for as long as
-// they were ejected last. s.mu is held.
+// readmit lets those in whose time is over, on probation: the next failure ejects them again. s.mu is held.
 func (s *Service) readmit(now time.Time) {
 	p := s.config.Passive.passive()
 	for _, server := range s.servers {
-		e := &server.ejected
-		switch {
-		case e.until.IsZero() || now.Before(e.until):
-		case server.stand.state == StateEjected:
-			server.row.Store(max(p.failures-1, 0))
-			server.warming = now
-			s.owner.log.LogAttrs(context.Background(), slog.LevelInfo, "server is back after its ejection", slog.String("service", s.name), slog.String("server", server.address))
-		case e.times > 0 && now.After(e.until.Add(ejectionTime(p, e.times))):
-			e.times--
-			e.until = now
+		if server.stand.state != StateEjected || server.ejected.active(now) {
+			continue
 		}
+		server.row.Store(max(p.failures-1, 0))
+		server.warming = now
+		s.owner.log.LogAttrs(context.Background(), slog.LevelInfo, "server is back after its ejection", slog.String("service", s.name), slog.String("server", server.address))
 	}
 }
 

@@ -166,3 +166,49 @@ func TestSlowStart(t *testing.T) {
 func checkedConfig(c *checked) Config {
 	return Config{Servers: []ServerConfig{{Address: c.address}}, Health: &health.Config{Interval: 5 * time.Millisecond, Fall: 1}}
 }
+
+func TestEjectionsAreForgiven(t *testing.T) {
+	_, s := pool(t, Config{Servers: named("abc"), Passive: &PassiveConfig{Eject: time.Hour, Longest: 100 * time.Hour}})
+	a, p := s.servers[0], s.config.Passive.passive()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for i, tt := range []struct{ well, ejected int }{{0, 1}, {0, 2}, {2, 2}, {1, 4}, {4, 4}, {7, 1}} { // hours
+		now = now.Add(time.Duration(tt.well) * time.Hour)
+		if !s.ejectNow(a, "test", now) {
+			t.Fatalf("%d.: it is not ejected", i)
+		}
+		s.rebuild(now)
+		if got := a.ejected.until.Sub(now); got != time.Duration(tt.ejected)*time.Hour {
+			t.Errorf("%d.: well for %d h, then ejected for %s, want %d h", i, tt.well, got, tt.ejected)
+		}
+		now = a.ejected.until
+		s.readmit(now)
+		s.rebuild(now)
+		if a.stand.state != StateUp || a.row.Load() != p.failures-1 {
+			t.Fatalf("%d.: back it is %s, with %d failures", i, a.stand.state, a.row.Load())
+		}
+	}
+}
+
+func TestServersWithoutWeightAreNotAmongTheRest(t *testing.T) {
+	_, s := pool(t, Config{
+		Servers: []ServerConfig{{Address: at("a")}, {Address: at("b")}, {Address: at("c"), Weight: ptr(0)}, {Address: at("d"), Weight: ptr(0)}},
+		Passive: &PassiveConfig{Failures: ptr(1), Eject: time.Minute},
+	})
+	fail(s.servers[0], 1)
+	fail(s.servers[1], 1)
+	if got := states(s); got != "ejected up up up" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestServersThatLeftAreNotEjected(t *testing.T) {
+	p, s := pool(t, Config{Servers: named("abc"), Passive: &PassiveConfig{Failures: ptr(1)}})
+	a := s.servers[0]
+	commit(p, map[string]Config{"s": {Servers: named("bc"), Passive: &PassiveConfig{Failures: ptr(1)}}})
+	a.Failed(errTest)
+	if n := s.status().Ejections; n != 0 {
+		t.Errorf("%d ejections", n)
+	}
+}

@@ -12,9 +12,14 @@ import (
 // errUnchecked means that servers are waited for that were never checked yet.
 var errUnchecked = errors.New("no server has been checked yet")
 
-// queue is the requests that wait for their turn, first come first served.
+// passedOver is how many of those who wait again are tried each time. They wait for fewer servers than the others do, and must not keep them from what is
+// free elsewhere; but as all that wait may be such, no more of them are looked at than this.
+const passedOver = 4
+
+// queue is the requests that wait for their turn, first come first served. Those that a server has failed have been waiting for longer than all others.
 type queue struct {
 	mu      sync.Mutex
+	again   list.List // of *waiter, that have tried a server
 	waiting list.List // of *waiter
 	n       atomic.Int64
 	gaveUp  atomic.Uint64 // requests that waited too long
@@ -23,6 +28,7 @@ type queue struct {
 
 // waiter is a request that waits.
 type waiter struct {
+	in     *list.List
 	ask    *Ask
 	answer chan grant // has room for one
 }
@@ -38,30 +44,38 @@ func (q *queue) length() int64 { return q.n.Load() }
 func (q *queue) enter(ask *Ask, most int) *list.Element {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.waiting.Len() >= most {
+	if q.n.Load() >= int64(most) {
 		q.refused.Add(1)
 		return nil
 	}
 	q.n.Add(1)
-	return q.waiting.PushBack(&waiter{ask: ask, answer: make(chan grant, 1)})
+	in := &q.waiting
+	if len(ask.Tried) > 0 {
+		in = &q.again
+	}
+	return in.PushBack(&waiter{in: in, ask: ask, answer: make(chan grant, 1)})
 }
 
 // leave takes a request out that waits no longer. It may have been granted a server just now.
 func (q *queue) leave(e *list.Element) (grant, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	w := e.Value.(*waiter)
 	select {
-	case g := <-e.Value.(*waiter).answer:
+	case g := <-w.answer:
 		return g, true
 	default:
 	}
-	q.waiting.Remove(e)
+	w.in.Remove(e)
 	q.n.Add(-1)
 	return grant{}, false
 }
 
-// wait queues a request until it gets a server. fault is why it did not get one at once.
-func (s *Service) wait(ctx context.Context, ask *Ask, fault error) (*Server, error) {
+// Wait queues a request until it gets a server. fault is why AcquireNow did not give it one; what waiting does not mend is returned at once.
+func (s *Service) Wait(ctx context.Context, ask *Ask, fault error) (*Server, error) {
+	if fault != ErrFull && fault != errUnchecked {
+		return nil, fault
+	}
 	limits := s.view.Load().limits
 	limit := limits.wait
 	if fault == errUnchecked {
@@ -107,14 +121,22 @@ func (s *Service) serveQueue() {
 	q := &s.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for e := q.waiting.Front(); e != nil; e = q.waiting.Front() {
-		w := e.Value.(*waiter)
+	s.serveList(&q.again, passedOver)
+	s.serveList(&q.waiting, 1)
+}
+
+// serveList serves one of the queue's lists until so many have found no room. The queue is locked.
+func (s *Service) serveList(l *list.List, most int) {
+	for e := l.Front(); e != nil && most > 0; {
+		this, w := e, e.Value.(*waiter)
+		e = e.Next()
 		server, err := s.take(w.ask)
 		if err == ErrFull || err == errUnchecked {
-			return
+			most--
+			continue
 		}
-		q.waiting.Remove(e)
-		q.n.Add(-1)
+		l.Remove(this)
+		s.queue.n.Add(-1)
 		w.answer <- grant{server, err}
 	}
 }

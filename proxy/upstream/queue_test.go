@@ -184,3 +184,117 @@ func TestFewRequestsMayBeRetriedToo(t *testing.T) {
 		t.Error("a budget of nothing lets one through")
 	}
 }
+
+func TestThoseWhoFailTakeNoTurnAway(t *testing.T) {
+	_, s := pool(t, Config{Servers: named("a"), Limits: &LimitsConfig{Requests: 1, Wait: duration(20 * time.Second)}})
+	stop := make(chan struct{})
+	var others, all sync.WaitGroup
+	for range 4 {
+		others.Go(func() {
+			ask := Ask{}
+			ask.Try(s.servers[0])
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if server, err := s.AcquireNow(&ask); err == nil {
+					t.Errorf("%s was tried before", server.Address())
+					server.Release()
+				}
+			}
+		})
+	}
+	for range 4 {
+		all.Go(func() {
+			for range 2000 {
+				server, err := s.Acquire(t.Context(), &Ask{})
+				if err != nil {
+					t.Errorf("waited in vain: %v", err)
+					return
+				}
+				server.Release()
+			}
+		})
+	}
+	all.Wait()
+	close(stop)
+	others.Wait()
+	if n := s.running.Load(); n != 0 || s.queue.length() != 0 {
+		t.Errorf("left: %d running, %d queued", n, s.queue.length())
+	}
+}
+
+func TestNobodyOvertakesThoseWhoWait(t *testing.T) {
+	_, s := pool(t, Config{Servers: []ServerConfig{{Address: at("a"), MaxConnections: 1}}, Limits: &LimitsConfig{Wait: duration(time.Minute)}})
+	one(t, s, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := s.Acquire(ctx, &Ask{})
+		ended <- err
+	}()
+	eventually(t, "one waits", func() bool { return s.queue.length() == 1 })
+	// A place that is free only because it has not been given to the one who waits yet.
+	s.queue.mu.Lock()
+	s.servers[0].place.Leave()
+	s.running.Add(-1)
+	s.view.Load().set.Left(s.servers[0].place)
+	if server, err := s.AcquireNow(&Ask{}); !errors.Is(err, ErrFull) {
+		t.Errorf("got %v, %v: want its turn to come", server, err)
+	}
+	s.queue.mu.Unlock()
+	s.serveQueue()
+	if err := <-ended; err != nil {
+		t.Errorf("the one that waited: %v", err)
+	}
+	cancel()
+}
+
+func TestARequestThatWasTriedWaits(t *testing.T) {
+	_, s := pool(t, Config{
+		Servers: []ServerConfig{{Address: at("a")}, {Address: at("b"), MaxConnections: 1}}, Balance: First, Limits: &LimitsConfig{Wait: duration(time.Minute)},
+	})
+	ask := Ask{}
+	ask.Try(s.servers[0])
+	busy, err := s.Acquire(t.Context(), &ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan *Server)
+	go func() {
+		again := Ask{}
+		again.Try(s.servers[0])
+		server, err := s.Acquire(t.Context(), &again)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- server
+	}()
+	eventually(t, "it waits", func() bool { return s.queue.length() == 1 })
+	// Nobody else has to wait for that: there is room where it has been.
+	server, err := s.Acquire(t.Context(), &Ask{})
+	if err != nil || server != s.servers[0] {
+		t.Errorf("another request: %v, %v", server, err)
+	}
+	busy.Release()
+	if server := <-got; server != s.servers[1] {
+		t.Errorf("its turn was at %v", server)
+	}
+}
+
+func TestNoBudgetIsNotWaitedFor(t *testing.T) {
+	_, s := pool(t, Config{Servers: named("a"), Retries: &RetriesConfig{Budget: ptr(0)}})
+	one(t, s, "")
+	began := time.Now()
+	if s.Retry(t.Context()) {
+		t.Error("a budget of nothing lets one through")
+	}
+	if took := time.Since(began); took >= budgetWait {
+		t.Errorf("it was waited for: %s", took)
+	}
+	if st := s.status(); st.OverBudget != 1 {
+		t.Errorf("%d were refused", st.OverBudget)
+	}
+}

@@ -14,8 +14,8 @@ import (
 type Server struct {
 	service *Service
 	address string
-	name    string
-	tag     string // names it in sticky cookies
+	name    atomic.Pointer[string] // changes with the document
+	tag     string                 // names it in sticky cookies
 
 	place  *balance.Place
 	total  atomic.Uint64
@@ -52,7 +52,7 @@ type Server struct {
 func (s *Server) Address() string { return s.address }
 
 // Name is the same as the document has it, where a host name may stand for several addresses.
-func (s *Server) Name() string { return s.name }
+func (s *Server) Name() string { return *s.name.Load() }
 
 // Tag names the server in its service's sticky cookie; empty if the service has none.
 func (s *Server) Tag() string { return s.tag }

@@ -64,28 +64,42 @@ func (s *Service) HashOn() (on HashConfig, byIP bool) {
 // Acquire chooses a server for one request (or TCP connection) and counts it there until Server.Release. Where all have as many as they may, the request
 // waits for its turn. The error is ErrNoneUp, ErrFull, ErrGone or the context's.
 func (s *Service) Acquire(ctx context.Context, ask *Ask) (*Server, error) {
-	fault := ErrFull
-	if s.queue.length() == 0 || len(ask.Tried) > 0 { // nobody overtakes those who wait, but for who has waited before
-		server, err := s.take(ask)
-		if err == nil || err != ErrFull && err != errUnchecked {
-			return server, err
-		}
-		if len(ask.Tried) > 0 {
-			return nil, err
-		}
-		fault = err
+	server, err := s.AcquireNow(ask)
+	if err == nil {
+		return server, nil
 	}
-	return s.wait(ctx, ask, fault)
+	return s.Wait(ctx, ask, err)
 }
 
-// AcquireNow is Acquire without waiting.
-func (s *Service) AcquireNow(ask *Ask) (*Server, error) { return s.take(ask) }
+// AcquireNow is Acquire without waiting. What it was refused with is for Wait.
+func (s *Service) AcquireNow(ask *Ask) (*Server, error) {
+	if s.queue.length() > 0 && len(ask.Tried) == 0 { // nobody overtakes those who wait, but for who has had a turn before
+		return nil, ErrFull
+	}
+	return s.takeNow(ask)
+}
+
+// AcquireSpare chooses a server for what can do without: only while nobody waits.
+func (s *Service) AcquireSpare(ask *Ask) (*Server, error) {
+	if s.queue.length() > 0 {
+		return nil, ErrFull
+	}
+	return s.takeNow(ask)
+}
+
+// takeNow is take, for who is not in the queue.
+func (s *Service) takeNow(ask *Ask) (*Server, error) {
+	server, err := s.take(ask)
+	if err != nil && s.queue.length() > 0 {
+		s.serveQueue() // who waits may have found no room just because this request was counted for a moment
+	}
+	return server, err
+}
 
 // take chooses a server without waiting.
 func (s *Service) take(ask *Ask) (*Server, error) {
 	v := s.view.Load()
-	if n := s.running.Add(1); v.limits.requests > 0 && n > v.limits.requests {
-		s.running.Add(-1)
+	if !s.enter(v.limits.requests) {
 		return nil, ErrFull
 	}
 	server, err := v.choose(ask)
@@ -95,6 +109,23 @@ func (s *Service) take(ask *Ask) (*Server, error) {
 	}
 	server.total.Add(1)
 	return server, nil
+}
+
+// enter counts a request, unless as many run as may; 0 is no limit. The count is never above the limit, not even for a moment: see balance.Place.
+func (s *Service) enter(most int64) bool {
+	if most == 0 {
+		s.running.Add(1)
+		return true
+	}
+	for {
+		n := s.running.Load()
+		if n >= most {
+			return false
+		}
+		if s.running.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
 }
 
 // apply makes c the service's configuration and returns the checks that are to be started.
@@ -154,7 +185,10 @@ func (s *Service) settle() []*check {
 		}
 		delete(former, t.Address)
 		servers[i] = server
-		server.target, server.name = t, t.name
+		server.target = t
+		if name := server.name.Load(); name == nil || *name != t.name {
+			server.name.Store(&t.name)
+		}
 		if s.sticky != nil && server.tag == "" {
 			server.tag = s.sticky.tagOf(t.Address)
 		}

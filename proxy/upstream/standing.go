@@ -73,7 +73,7 @@ func (s *Server) percent(now time.Time, slowStart time.Duration) int {
 }
 
 // desperate tells whether a server that is not in may be tried when no other is left: its checks or its failures speak against it, and
-// nobody's word. Service.mu is held.
+// nobody's word.
 func (st standing) desperate() bool {
-	return st.weight > 0 && (st.state == StateDown || st.state == StateEjected || st.state == StateChecking)
+	return st.weight > 0 && (st.state == StateDown || st.state == StateEjected)
 }

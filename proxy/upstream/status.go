@@ -127,8 +127,8 @@ func (s *Server) status(now time.Time) ServerStatus {
 		Active: s.place.Running(), Total: s.total.Load(), Faults: s.faults.Load(), Passed: s.passed.Load(), Failed: s.failed.Load(),
 		Since: s.since, Entered: s.entered, Error: s.reason, By: s.order.By,
 	}
-	if s.name != s.address {
-		out.Name = s.name
+	if name := s.Name(); name != s.address {
+		out.Name = name
 	}
 	if s.check != nil {
 		out.Check = s.check.kind()

@@ -39,7 +39,7 @@ func (x *exchange) mayHedge() (after time.Duration, ok bool) {
 // startHedge asks a second server, if there is one to be had at once, and the budget of retries has room.
 func (x *exchange) startHedge(s *serverConn) {
 	x.choice.Try(x.server)
-	server, err := x.route.service.AcquireNow(&x.choice)
+	server, err := x.route.service.AcquireSpare(&x.choice)
 	x.choice.Untry()
 	if err != nil {
 		return
