@@ -215,7 +215,7 @@ func (n *Node) openProxy(ctx context.Context) error {
 	}
 	n.onClose(n.certs.Close)
 	options := proxy.Options{
-		Node: n.claim.self.Name, TLS: n.certs.Config(), StickyKey: n.secret.Token("sticky cookies"),
+		Node: n.claim.self.Name, Zone: n.cfg.Zone, TLS: n.certs.Config(), StickyKey: n.secret.Token("sticky cookies"),
 		Log: n.log, AccessLog: n.cfg.AccessLog, Registry: n.registry,
 	}
 	if etcd.AllLoopback(n.voters) {

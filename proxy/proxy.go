@@ -65,6 +65,8 @@ type Options struct {
 	// TLS is used for listeners with tls: true, as it is and never cloned for HTTP, so that ticket keys
 	// rotated on it are seen. Its NextProtos name h2 and http/1.1.
 	TLS *tls.Config
+	// Zone is the node's own failure domain, whose servers services may prefer; empty for none.
+	Zone string
 	// StickyKey signs sticky cookies, and hides what rate limits tell clients apart by; the same on every node.
 	StickyKey []byte
 	// Log takes what happens; nil discards.
@@ -120,7 +122,7 @@ func New(o Options) *Proxy {
 		sockets: make(map[place]*socket),
 		waiting: make(map[place]error),
 	}
-	p.pool = upstream.New(upstream.Options{StickyKey: o.StickyKey, Log: o.Log, Registry: o.Registry})
+	p.pool = upstream.New(upstream.Options{Zone: o.Zone, StickyKey: o.StickyKey, Log: o.Log, Registry: o.Registry})
 	p.web = web.New(web.Options{
 		Node: o.Node, Log: o.Log, AccessLog: o.AccessLog, Timeouts: o.Timeouts, Ended: p.gate.leave, Registry: o.Registry,
 		MaxServers: serverLimit(o.MaxConnections),

@@ -341,3 +341,56 @@ func TestAccessLogTellsWhatWasWaitedFor(t *testing.T) {
 		}
 	}
 }
+
+// Who comes when as many wait as may is told at once, and when to come again.
+func TestAFullServiceSaysWhenToComeAgain(t *testing.T) {
+	r := start(t)
+	hold := make(chan struct{})
+	entered := make(chan struct{})
+	c, at := r.config(backend(t, func(w http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		<-hold
+	}))
+	s := c.Services["web"]
+	none := 0
+	s.Limits = &upstream.LimitsConfig{Requests: 1, Pending: &none}
+	c.Services["web"] = s
+	r.apply(c)
+	var first sync.WaitGroup
+	first.Go(func() { get(t, client(t, false), "http://"+at) })
+	<-entered
+	res, err := client(t, false).Get("http://" + at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("%s, Retry-After %q", res.Status, res.Header.Get("Retry-After"))
+	}
+	want(t, "refused", r.metric("tripod_service_unserved_requests_total", "service", "web", "reason", "queue_full"), 1)
+	close(hold)
+	first.Wait()
+}
+
+// However many servers might be tried, a request ends with its own time.
+func TestRetriesEndWithTheRequestsTime(t *testing.T) {
+	r := start(t)
+	var servers []string
+	for range 8 {
+		address, _ := bad(t, faults["hangs"])
+		servers = append(servers, address)
+	}
+	c, at := r.config(servers...)
+	s := c.Services["web"]
+	many := 10
+	s.Retries = &upstream.RetriesConfig{Try: 100 * time.Millisecond, Most: &many}
+	s.Rules.Timeouts = &rule.TimeoutsConfig{Total: ms(350)}
+	c.Services["web"] = s
+	r.apply(c)
+	status, _ := get(t, client(t, false), "http://"+at)
+	want(t, "status", status, 504)
+	if got := r.p.Status().Services[0].Retries; got < 1 || got > 4 {
+		t.Errorf("%d retries within 350 ms, 100 ms each", got)
+	}
+	eventually(t, "nothing runs any more", func() bool { return r.p.Status().Services[0].Running == 0 })
+}
