@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -65,14 +66,19 @@ func (l *load) run(ctx context.Context) {
 	}
 }
 
-func (l *load) stream(ctx context.Context, method string, rate int, work *sync.WaitGroup) {
-	every := time.NewTicker(time.Second / time.Duration(rate))
-	defer every.Stop()
+// stream sends requests of one method, as far apart as those of many clients who know nothing of each other: in step with the other stream,
+// all POSTs might meet the same server.
+func (l *load) stream(ctx context.Context, method string, rate float64, work *sync.WaitGroup) {
+	due := time.NewTimer(0)
+	defer due.Stop()
+	next := time.Now()
 	for n := 0; ; n++ {
+		next = next.Add(time.Duration(rand.ExpFloat64() / rate * float64(time.Second)))
+		due.Reset(time.Until(next))
 		select {
 		case <-ctx.Done():
 			return
-		case <-every.C:
+		case <-due.C:
 		}
 		work.Go(func() { l.one(&request{number: fmt.Sprintf("%s-%d", method, n), method: method}) })
 	}
