@@ -112,6 +112,11 @@ func (s *Server) result(c *check, h health.Config, verdict health.Verdict, err e
 		s.streak = 0
 	} else if s.streak++; s.streak >= limit {
 		s.up, s.streak, s.since = pass, 0, now
+		if pass && s.ejected.active(now) {
+			// The checks had found it down as well, so that they are what tells when it is well again; the next failure ejects it anew.
+			s.ejected.until = now
+			s.row.Store(max(svc.config.Passive.passive().failures-1, 0))
+		}
 		if pass && (proven || now.Sub(svc.began) > firstCheckWait) {
 			s.warming = now // but for a service that begins: it has nothing warm to spare its servers with
 		}

@@ -212,3 +212,31 @@ func TestServersThatLeftAreNotEjected(t *testing.T) {
 		t.Errorf("%d ejections", n)
 	}
 }
+
+// A server that failed requests, and that the checks found down as well, is back as soon as they find it up; one that they never found down stays out for its
+// time.
+func TestChecksEndAnEjection(t *testing.T) {
+	c := newChecked(t, 200)
+	config := checkedConfig(c)
+	config.Servers = append(config.Servers, ServerConfig{Address: newChecked(t, 200).address})
+	config.Passive = &PassiveConfig{Failures: ptr(2), Eject: time.Hour, Longest: time.Hour}
+	_, s := pool(t, config)
+	eventually(t, "both are up", func() bool { return states(s) == "up up" })
+	fail(s.servers[0], 2)
+	if got := states(s); got != "ejected up" {
+		t.Fatalf("after two failures: %s", got)
+	}
+	passed := s.servers[0].passed.Load()
+	eventually(t, "some checks pass", func() bool { return s.servers[0].passed.Load() > passed+3 })
+	if got := states(s); got != "ejected up" {
+		t.Errorf("checks that pass let it in: %s", got)
+	}
+	c.status.Store(500)
+	eventually(t, "it is down", func() bool { return states(s) == "down up" })
+	c.status.Store(200)
+	eventually(t, "it is back", func() bool { return states(s) == "up up" })
+	fail(s.servers[0], 1)
+	if got := states(s); got != "ejected up" {
+		t.Errorf("on probation: %s", got)
+	}
+}

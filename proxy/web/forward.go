@@ -82,7 +82,9 @@ func (x *exchange) try(server *upstream.Server) error {
 	defer server.Release()
 	defer x.endHedge()
 	x.server = server
-	x.tries++
+	if x.tries++; x.tries > 1 || x.choice.Waited > 0 {
+		x.now = time.Now() // limits for what follows begin here: neither the server before nor the waiting for a turn is this one's
+	}
 	p := x.engine.poolOf(server)
 	if x.route.protocol == upstream.H2 || x.route.protocol == upstream.H2C {
 		return x.try2(p)
