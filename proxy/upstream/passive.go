@@ -2,9 +2,11 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -101,8 +103,14 @@ func (s *Server) Answered(status int) {
 	}
 }
 
-// Failed notes that the server has failed a request, and why. What is the client's fault, or was given up here, is none.
+// Failed notes that the server has failed a request, and why. What is the client's fault, or was given up here, is none; nor is what this
+// node lacks for asking, which would eject one server after the other.
 func (s *Server) Failed(why error) {
+	for _, lack := range [...]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(why, lack) {
+			return
+		}
+	}
 	p := &s.service.view.Load().passive
 	if p.margin > 0 {
 		s.bad.Add(1)

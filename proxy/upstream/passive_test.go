@@ -2,7 +2,10 @@ package upstream
 
 import (
 	"errors"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -238,5 +241,25 @@ func TestChecksEndAnEjection(t *testing.T) {
 	fail(s.servers[0], 1)
 	if got := states(s); got != "ejected up" {
 		t.Errorf("on probation: %s", got)
+	}
+}
+
+// What the node itself has not enough of is no server's failure: else one after the other would be ejected.
+func TestWhatTheNodeLacksIsNoFault(t *testing.T) {
+	_, s := pool(t, Config{Servers: named("ab"), Passive: &PassiveConfig{Failures: ptr(1), Eject: time.Minute}})
+	foreign := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(203, 0, 113, 1)}} // an address that the node has not
+	_, err := foreign.Dial("tcp", "127.0.0.1:1")
+	if !errors.Is(err, syscall.EADDRNOTAVAIL) {
+		t.Fatalf("dial: %v", err)
+	}
+	for _, err := range []error{err, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}} {
+		s.servers[0].Failed(err)
+	}
+	if got, n := states(s), s.servers[0].faults.Load(); got != "up up" || n != 0 {
+		t.Errorf("%s, %d faults", got, n)
+	}
+	s.servers[0].Failed(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)})
+	if got := states(s); got != "ejected up" {
+		t.Errorf("refused: %s", got)
 	}
 }

@@ -43,7 +43,7 @@ func (b *buffer) space() []byte {
 	return b.b[b.w:]
 }
 
-// grow makes room for more, up to a limit; false if that is reached.
+// grow makes room for more, up to a limit; false if that is reached. What points to the bytes that were there may go on doing so.
 func (b *buffer) grow(limit int) bool {
 	if len(b.b) >= limit {
 		return false

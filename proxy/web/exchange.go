@@ -44,7 +44,7 @@ type exchange struct {
 	tries    int    // servers that were asked
 	resent   int    // times that it was sent again
 	hedge    *hedge // a second server that is asked meanwhile; nil for none
-	hedged   bool   // it is followed now
+	hedged   bool   // there was one
 	retrying bool   // it is counted among those that are
 	askedAt  time.Time
 	spent    spent
@@ -207,7 +207,7 @@ func (x *exchange) reset() {
 	x.choice.Reset()
 	clear(x.fields)
 	x.fields, x.line, x.target = x.fields[:0], x.line[:0], x.target[:0]
-	x.tries, x.resent, x.spent, x.fault = 0, 0, spent{}, nil
+	x.tries, x.resent, x.hedged, x.spent, x.fault = 0, 0, false, spent{}, nil
 	x.moves, x.status, x.bytes, x.infos, x.abort = 0, 0, 0, 0, false
 	x.socket = handshake{}
 	x.send.reset()

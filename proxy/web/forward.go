@@ -43,7 +43,7 @@ func (x *exchange) forward() {
 	defer x.endRetry()
 	var fault error
 	for {
-		server, err := x.route.service.Acquire(x.front.life, &x.choice)
+		server, err := x.acquire()
 		if errors.Is(err, upstream.ErrGone) && len(x.choice.Tried) == 0 && x.moves < maxMoves {
 			// The document changed while the request waited for a server.
 			x.moves++
@@ -57,7 +57,9 @@ func (x *exchange) forward() {
 				return
 			}
 			x.openContent()
+			waited := x.choice.Waited
 			x.know()
+			x.choice.Waited = waited
 			continue
 		}
 		if err != nil {
@@ -74,6 +76,32 @@ func (x *exchange) forward() {
 			x.fail(fault)
 			return
 		}
+	}
+}
+
+// acquire chooses a server, for which the request may have to wait its turn.
+func (x *exchange) acquire() (*upstream.Server, error) {
+	server, err := x.route.service.AcquireNow(&x.choice)
+	if err == nil {
+		return server, nil
+	}
+	ctx, resume := x.pause()
+	defer resume()
+	return x.route.service.Wait(ctx, &x.choice, err)
+}
+
+// pause begins to wait for something else than a server, until resume. The context ends when the client has gone, or the whole takes too long, or the
+// front closes.
+func (x *exchange) pause() (ctx context.Context, resume func()) {
+	ctx, cancel := context.WithCancel(x.front.life)
+	if !x.link.attach(canceller(cancel)) {
+		cancel()
+	}
+	x.client.waiting(true)
+	return ctx, func() {
+		x.client.waiting(false)
+		x.link.detach()
+		cancel()
 	}
 }
 
@@ -103,7 +131,7 @@ func (x *exchange) try(server *upstream.Server) error {
 			x.now = time.Now() // limits for what follows begin here
 			x.spent.connect += x.now.Sub(began)
 		}
-		switch err := x.converse(s); {
+		switch err := x.converse(s, false); {
 		case err == errUsed && s.reused: // with another connection, at last a new one
 		case err == errUnanswered && x.repeatable():
 			again = true // once, with a new connection: the server may have seen it
@@ -127,9 +155,9 @@ func (x *exchange) connectLimit() time.Duration {
 	return limit
 }
 
-// converse sends the request over a connection, and passes the answer on. It takes care of the connection. The error is nil if the
+// converse sends the request over a connection, unless that was done, and passes the answer on. It takes care of the connection. The error is nil if the
 // client's answer has begun, whatever became of it.
-func (x *exchange) converse(s *serverConn) error {
+func (x *exchange) converse(s *serverConn, asked bool) error {
 	if !x.link.attach(s.tcp) {
 		s.done(false, x.now)
 		return errGone
@@ -143,24 +171,16 @@ func (x *exchange) converse(s *serverConn) error {
 		s.done(keep && sent && alone, x.now)
 	}()
 	var err error
-	keep, err = x.talk(s)
+	keep, err = x.talk(s, asked)
 	return err
 }
 
 // talk is converse without its ends. It tells whether the connection can be used again.
-func (x *exchange) talk(s *serverConn) (keep bool, err error) {
-	if x.hedged { // it was asked already
-		x.hedged = false
-	} else if err := x.ask(s); err != nil {
-		return false, err
+func (x *exchange) talk(s *serverConn, asked bool) (keep bool, err error) {
+	if err := x.meet(s, asked); err != nil {
+		return false, x.orHedge(err)
 	}
-	if err := x.readHead(s); err != nil {
-		return false, err
-	}
-	x.answered()
-	if err := x.refuseAnswer(); err != nil {
-		return false, err
-	}
+	x.endHedge()
 	if err := x.holdAnswer(s); err != nil {
 		return false, err
 	}
@@ -176,6 +196,20 @@ func (x *exchange) talk(s *serverConn) (keep bool, err error) {
 		return false, errUnswitched
 	}
 	return x.answer(s)
+}
+
+// meet sends the request, unless that was done, and gets the head of an answer that is to be passed on.
+func (x *exchange) meet(s *serverConn, asked bool) error {
+	if !asked {
+		if err := x.ask(s); err != nil {
+			return err
+		}
+	}
+	if err := x.readHead(s); err != nil {
+		return err
+	}
+	x.answered()
+	return x.refuseAnswer()
 }
 
 // ask sends the request, and the first of its content. Where that is all, the first bytes of the answer are there when it returns.
@@ -272,8 +306,6 @@ func (x *exchange) unanswered(s *serverConn, err error) error {
 		return errGone
 	case x.send.wrong() != nil:
 		return errFault
-	case x.hedge != nil && x.hedgeWins():
-		return errHedged
 	case isTimeout(err) && x.server.Down():
 		return errDown
 	case isTimeout(err):
@@ -326,7 +358,7 @@ func (x *exchange) fail(err error) {
 	}
 	status, text := 502, "the server gave no valid answer"
 	switch {
-	case errors.Is(err, upstream.ErrNoneUp):
+	case errors.Is(err, upstream.ErrNoneUp), errors.Is(err, upstream.ErrGone):
 		status, text = 503, "no server is up"
 	case errors.Is(err, upstream.ErrFull):
 		status, text = 503, "every server is busy"

@@ -26,14 +26,14 @@ type hedge struct {
 	mu      sync.Mutex
 	conn    *serverConn
 	stopped bool
-	began   bool // it has begun to answer
-	fault   error
+	began   bool  // it has begun to answer
+	fault   error // why it will not, unless it was let go before
 }
 
 // mayHedge tells whether a second server may be asked, and after which time: a GET of a client that is free to choose its server.
 func (x *exchange) mayHedge() (after time.Duration, ok bool) {
 	after = x.route.service.Retries().Hedge
-	return after, after > 0 && x.hedge == nil && x.req.Method == "GET" && x.req.Upgrade == "" && x.choice.Cookie == "" && x.elsewhere()
+	return after, after > 0 && !x.hedged && x.req.Method == "GET" && x.req.Upgrade == "" && x.choice.Cookie == "" && x.elsewhere()
 }
 
 // startHedge asks a second server, if there is one to be had at once, and the budget of retries has room.
@@ -55,7 +55,7 @@ func (x *exchange) startHedge(s *serverConn) {
 	h := &hedge{
 		server: server, pool: x.engine.poolOf(server), wire: x.send.wire, limit: x.limits.firstByte, first: s, cancel: cancel, done: make(chan struct{}),
 	}
-	x.hedge = h
+	x.hedge, x.hedged = h, true
 	x.tries++
 	go h.run(ctx, x.connectLimit(), x.engine, x.address)
 }
@@ -67,8 +67,10 @@ func (h *hedge) run(ctx context.Context, connect time.Duration, e *Engine, clien
 	err := h.ask(ctx, connect)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.began, h.fault = err == nil, err
-	if err == nil && !h.stopped {
+	if h.stopped {
+		return
+	}
+	if h.began, h.fault = err == nil, err; h.began {
 		h.first.tcp.SetReadDeadline(past)
 	}
 }
@@ -119,7 +121,7 @@ func (h *hedge) SetDeadline(t time.Time) error {
 	return h.conn.tcp.SetDeadline(t)
 }
 
-// hedgeWins waits for the second server, since the first one has failed. It tells whether that has begun to answer.
+// hedgeWins waits for the second server, since the first one has failed, or has been overtaken. It tells whether that has begun to answer.
 func (x *exchange) hedgeWins() bool {
 	if !x.link.attach(x.hedge) {
 		return false
@@ -128,7 +130,22 @@ func (x *exchange) hedgeWins() bool {
 	return x.hedge.ready() && !x.link.isGone()
 }
 
-// stop lets the second server go, when the first one has answered.
+// orHedge is why the first server gives no answer, or errHedged if there is a second one that does. Unless it was just overtaken the first one has failed.
+func (x *exchange) orHedge(fault error) error {
+	if x.hedge == nil {
+		return fault
+	}
+	overtaken := isTimeout(fault) && x.hedge.ready()
+	if !x.hedgeWins() {
+		return fault
+	}
+	if !overtaken {
+		x.server.Failed(fault)
+	}
+	return errHedged
+}
+
+// stop lets the second server go. When it returns nobody touches the first one's connection any more.
 func (h *hedge) stop(now time.Time) {
 	h.mu.Lock()
 	h.stopped = true
@@ -146,9 +163,16 @@ func (h *hedge) stop(now time.Time) {
 
 // endHedge lets the second server go, if one was asked.
 func (x *exchange) endHedge() {
-	if h := x.hedge; h != nil {
-		x.hedge = nil
-		h.stop(x.now)
+	h := x.hedge
+	if h == nil {
+		return
+	}
+	x.hedge = nil
+	h.stop(x.now)
+	h.first.readBy.forget() // it may have been set to the past
+	if h.fault != nil && x.serversFault(h.fault) {
+		h.server.Failed(h.fault)
+		x.choice.Try(h.server)
 	}
 }
 
@@ -159,6 +183,5 @@ func (x *exchange) followHedge() error {
 	h.cancel()
 	defer h.server.Release()
 	x.server = h.server
-	x.hedged = true
-	return x.converse(h.conn)
+	return x.converse(h.conn, true)
 }

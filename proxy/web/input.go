@@ -85,6 +85,19 @@ func (in *input) read() error {
 	return orEOF(err)
 }
 
+// readBehind waits for more bytes and leaves all that is in the buffer where it is, also what was taken. There is a buffer, which grows if it has to.
+func (in *input) readBehind() error {
+	if in.buf.w == len(in.buf.b) && !in.buf.grow(maxAnswer) {
+		return io.ErrShortBuffer
+	}
+	n, err := in.conn.Read(in.buf.b[in.buf.w:])
+	in.buf.w += n
+	if n > 0 {
+		return nil
+	}
+	return orEOF(err)
+}
+
 // orEOF makes sure that a read without bytes and without an error is an end.
 func orEOF(err error) error {
 	if err == nil {

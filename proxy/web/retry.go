@@ -43,7 +43,7 @@ func (x *exchange) again(fault error) bool {
 	if len(x.choice.Tried) >= maxTries || x.link.isGone() {
 		return false
 	}
-	if errors.As(fault, new(*dialError)) {
+	if errors.As(fault, new(*dialError)) || fault == errUsed { // nothing was sent
 		return time.Since(x.start) <= triesTime
 	}
 	return x.resend()
@@ -66,14 +66,19 @@ func (x *exchange) resend() bool {
 	if !x.repeatable() || x.resent >= retries.Most || !x.route.service.HasOther(&x.choice) {
 		return false
 	}
+	x.retrying = x.retrying || x.route.service.RetryNow() || x.awaitRetry()
 	if !x.retrying {
-		if !x.route.service.Retry(x.front.life) {
-			return false
-		}
-		x.retrying = true
+		return false
 	}
 	x.resent++
 	return true
+}
+
+// awaitRetry waits until the service's budget has room.
+func (x *exchange) awaitRetry() bool {
+	ctx, resume := x.pause()
+	defer resume()
+	return x.route.service.Retry(ctx)
 }
 
 // endRetry gives the budget back.
@@ -160,7 +165,7 @@ func (x *exchange) refuseAnswer() error {
 	return errStatus
 }
 
-// holdAnswer waits until a short answer is whole.
+// holdAnswer waits until a short answer is whole. Its head stays in the buffer meanwhile, where its fields are.
 func (x *exchange) holdAnswer(s *serverConn) error {
 	n := int(x.res.Length)
 	if x.res.Length <= 0 || x.res.Length > maxHeld || len(s.in.bytes()) >= n || x.res.Status < 200 ||
@@ -170,7 +175,7 @@ func (x *exchange) holdAnswer(s *serverConn) error {
 	end := time.Now().Add(holdTime)
 	for len(s.in.bytes()) < n {
 		left := time.Until(end)
-		if left <= 0 || s.in.buf != nil && len(s.in.buf.space()) == 0 {
+		if left <= 0 {
 			return nil
 		}
 		s.readBy.forget()
@@ -178,7 +183,7 @@ func (x *exchange) holdAnswer(s *serverConn) error {
 		if x.link.isGone() { // the deadline that said so may have been overwritten
 			return errGone
 		}
-		switch err := s.in.read(); {
+		switch err := s.in.readBehind(); {
 		case err == nil:
 		case x.link.isGone():
 			return errGone
