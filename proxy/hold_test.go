@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"tripod/proxy/upstream"
 )
 
 // The head of an answer that is held back stays as it is while the rest is waited for.
@@ -58,4 +60,35 @@ func TestHeadsOfHeldAnswers(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A server that takes its time with a short answer holds it back from nobody for long.
+func TestSlowShortAnswersPassOn(t *testing.T) {
+	let := make(chan bool)
+	everyWay(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "8")
+		io.WriteString(w, "four")
+		w.(http.Flusher).Flush()
+		<-let
+		io.WriteString(w, "more")
+	}, func(c *Config) {
+		s := c.Services["web"]
+		s.Servers = append(s.Servers, upstream.ServerConfig{Address: bilingual(t, func(w http.ResponseWriter, r *http.Request) {})})
+		s.Balance = upstream.First
+		c.Services["web"] = s
+	}, func(t *testing.T, w *way) {
+		res, err := w.client.Get(w.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b := make([]byte, 4)
+		if _, err := io.ReadFull(res.Body, b); err != nil || string(b) != "four" {
+			t.Errorf("%q, %v", b, err)
+		}
+		let <- true
+		if rest, err := io.ReadAll(res.Body); err != nil || string(rest) != "more" {
+			t.Errorf("%q, %v", rest, err)
+		}
+	})
 }

@@ -105,7 +105,7 @@ type StickyConfig struct {
 
 // LimitsConfig bounds what one node asks of a service at a time. 0 is no limit.
 type LimitsConfig struct {
-	Connections int            `yaml:"connections" min:"0" doc:"Connections to all servers of the service together."`
+	Connections int            `yaml:"connections" min:"0" doc:"Connections to all servers of the service together, unless they speak HTTP/2."`
 	Requests    int            `yaml:"requests" min:"0" doc:"Requests (or TCP connections) that run at all servers together."`
 	Pending     *int           `yaml:"pending" min:"0" default:"1000" doc:"Requests that wait for their turn, first come first served; more are answered with 503."`
 	Wait        *time.Duration `yaml:"wait" min:"0" default:"5s" doc:"How long one waits before it is answered with 503."`

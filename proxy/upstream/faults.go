@@ -104,6 +104,9 @@ func (c Config) loadFaults() []error {
 	const many = 1 << 30
 	if l := c.Limits; l != nil {
 		least("limits.connections", l.Connections, 0, many)
+		if l.Connections > 0 && (c.Protocol == H2 || c.Protocol == H2C) {
+			errs = append(errs, Errorf("limits.connections", "servers that speak HTTP/2 answer many requests over one connection: limit requests instead"))
+		}
 		least("limits.requests", l.Requests, 0, many)
 		if l.Pending != nil {
 			least("limits.pending", *l.Pending, 0, many)

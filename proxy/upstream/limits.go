@@ -17,13 +17,13 @@ type limits struct {
 	wait                  time.Duration
 }
 
-func (c *LimitsConfig) limits(p Protocol) limits {
+func (c *LimitsConfig) limits() limits {
 	l := limits{pending: defaultPending, wait: defaultWait}
 	if c == nil {
 		return l
 	}
 	l.connections, l.requests = int64(c.Connections), int64(c.Requests)
-	if l.connections > 0 && p != H2 && p != H2C && (l.requests == 0 || l.requests > l.connections) {
+	if l.connections > 0 && (l.requests == 0 || l.requests > l.connections) {
 		l.requests = l.connections // each has a connection of its own, and waits for it in its turn
 	}
 	if c.Pending != nil {

@@ -43,6 +43,8 @@ func TestValidate(t *testing.T) {
 			[]string{`servers[0].address: "10.0.0.256" is neither`, `servers[1].address: port "0"`, "servers[2].address: \":80\" has no host", "servers[3].address: no address", "servers[4].address: \"a b\"", "servers[5].address: ", `servers[6].address: "2001:db8::1" has no port`}},
 		{Config{Servers: []ServerConfig{{Address: "a:1", Weight: ptr(257), MaxConnections: -1}}}, []string{"servers[0].weight: weight 257", "servers[0].max_connections: "}},
 		{Config{Servers: []ServerConfig{ok}, Protocol: H2C, Rules: rule.Common{Compress: []string{"gzip"}}}, nil},
+		{Config{Servers: []ServerConfig{ok}, Limits: &LimitsConfig{Connections: 2, Requests: 3}}, nil},
+		{Config{Servers: []ServerConfig{ok}, Protocol: H2C, Limits: &LimitsConfig{Connections: 2}}, []string{"limits.connections: servers that speak HTTP/2"}},
 		{Config{Servers: []ServerConfig{ok}, Protocol: "grpc", Rules: rule.Common{Compress: []string{"gzip", "x"}, ErrorPages: map[string]string{"200": ""}}},
 			[]string{`protocol: unknown protocol "grpc"`, `compress[1]: unknown encoding "x"`, `error_pages.200: "200" is no status`}},
 		{Config{Servers: []ServerConfig{ok}, Sticky: &StickyConfig{Cookie: "a b"}}, []string{`sticky.cookie: "a b"`}},

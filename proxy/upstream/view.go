@@ -28,7 +28,7 @@ type view struct {
 // newView builds the view of the service's servers. s.mu is held.
 func (s *Service) newView(now time.Time) *view {
 	c := s.config
-	v := &view{servers: s.servers, sticky: s.sticky, limits: c.Limits.limits(c.Protocol), passive: c.Passive.passive(), retries: c.Retries.retries()}
+	v := &view{servers: s.servers, sticky: s.sticky, limits: c.Limits.limits(), passive: c.Passive.passive(), retries: c.Retries.retries()}
 	kind := balance.Kind(c.Balance)
 	switch c.Balance {
 	case "":

@@ -215,24 +215,34 @@ func (x *exchange) meet(s *serverConn, asked bool) error {
 // ask sends the request, and the first of its content. Where that is all, the first bytes of the answer are there when it returns.
 func (x *exchange) ask(s *serverConn) error {
 	wire := x.send.wire
-	x.askedAt = x.now
-	s.writeBy.write(s.tcp, x.now, x.limits.content)
 	whole := x.send.content != streamContent
-	if whole || x.req.Expect {
-		x.awaitAnswer(s)
-	}
-	if x.link.isGone() { // the deadline that said so may have been overwritten
-		return errGone
-	}
-	if whole && s.in.wait != nil {
+	for {
+		x.askedAt = x.now
+		s.writeBy.write(s.tcp, x.now, x.limits.content)
+		if whole || x.req.Expect {
+			x.awaitAnswer(s)
+		}
+		if x.link.isGone() { // the deadline that said so may have been overwritten
+			return errGone
+		}
+		if !whole || s.in.wait == nil {
+			break
+		}
 		n, err := s.in.wait.exchange(&s.in, wire)
 		if err == errUsed {
 			return err
 		}
-		if err != nil && !(n == len(wire) && x.waitsOn(s, err)) {
+		if n == 0 && isTimeout(err) && !x.link.isGone() { // the node was held up, and the server has had no time yet
+			x.now = time.Now()
+			s.readBy.forget()
+			s.writeBy.forget()
+			continue
+		}
+		if err != nil && !x.waitsOn(s, err) {
 			return x.unanswered(s, err)
 		}
 		wire = wire[n:]
+		break
 	}
 	if len(wire) > 0 {
 		if _, err := s.tcp.Write(wire); err != nil {

@@ -140,12 +140,12 @@ func (x *exchange) try2(p *serverPool) error {
 	x.askedAt = x.now
 	res, err := p.second(x.route, x.server.Name()).RoundTrip(out)
 	late := c.answered()
-	if c.body != nil && c.body.finished() {
+	if c.body != nil && x.send.content == streamContent && c.body.finished() {
 		x.send.started, x.send.read = true, true
 	}
-	if err == nil && !x.mayAnswer() {
+	if err == nil && late != nil { // which has cancelled it
 		res.Body.Close()
-		err = errGone
+		return late
 	}
 	if err != nil {
 		switch {
@@ -167,12 +167,16 @@ func (x *exchange) try2(p *serverPool) error {
 	if err := x.refuseAnswer(); err != nil {
 		return err
 	}
-	held, err := c.hold(res)
+	content, end, err := c.hold(res)
+	defer end()
 	if err != nil {
 		return err
 	}
+	if !x.mayAnswer() {
+		return errGone
+	}
 	x.client.waiting(false)
-	c.answer(res, held)
+	c.answer(res, content)
 	return nil
 }
 
@@ -288,6 +292,10 @@ func (c *conversation2) tell(status int, fields []message.Field) error {
 	if c.begun {
 		return errGone
 	}
+	if status != 100 { // which asks for the content, and tells nothing
+		c.x.infos++
+		c.movable = false
+	}
 	return c.x.client.inform(status, fields)
 }
 
@@ -362,24 +370,8 @@ func (c *conversation2) inform(code int, header textproto.MIMEHeader) (err error
 	return c.tell(code, slices.DeleteFunc(fields, func(f message.Field) bool { return f.Kind.HopByHop() }))
 }
 
-// hold reads a short answer whole before anything of it goes to the client, as holdAnswer does.
-func (c *conversation2) hold(res *http.Response) ([]byte, error) {
-	x := c.x
-	if res.ContentLength <= 0 || res.ContentLength > maxHeld || !message.HasContent(x.req.Method, res.StatusCode) || !x.elsewhere() {
-		return nil, nil
-	}
-	held := make([]byte, res.ContentLength)
-	limit := newIdle(c.cancel, x.limits.stall, &x.send)
-	defer limit.stop()
-	n, err := io.ReadFull(res.Body, held)
-	if err != nil {
-		return nil, err
-	}
-	return held[:n], nil
-}
-
-// answer passes the server's answer on, of whose content some may have been read.
-func (c *conversation2) answer(res *http.Response, held []byte) {
+// answer passes the server's answer on.
+func (c *conversation2) answer(res *http.Response, body io.Reader) {
 	x := c.x
 	x.res.Reset()
 	content := message.HasContent(x.req.Method, res.StatusCode)
@@ -395,11 +387,8 @@ func (c *conversation2) answer(res *http.Response, held []byte) {
 	if err == nil {
 		err = x.client.flush()
 	}
-	if err == nil && len(held) > 0 {
-		err = x.pass(held)
-	}
 	if err == nil && content {
-		err = c.pass(res.Body)
+		err = c.pass(body)
 	}
 	if err == nil {
 		err = x.endAnswer(trailing(fieldsOf(nil, res.Trailer)))
