@@ -38,8 +38,8 @@ import (
 // ErrNoneUp means that a service has no server that is up and takes requests.
 var ErrNoneUp = errors.New("no server is up")
 
-// ErrFull means that every server that is up has its maximum of connections.
-var ErrFull = errors.New("every server has its maximum of connections")
+// ErrFull means that there are as many requests, or connections, as the service or its servers take.
+var ErrFull = errors.New("as many requests run as the service takes; see limits and max_connections")
 
 // ErrGone means that a service has left the document, and has no server that is up: ask the document anew.
 var ErrGone = errors.New("the service is not in the document any more")

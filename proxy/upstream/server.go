@@ -25,7 +25,7 @@ type Server struct {
 	row    atomic.Int32  // failures in a row
 	good   atomic.Uint32 // answers in the present window
 	bad    atomic.Uint32
-	out    atomic.Bool // down by its checks
+	out    atomic.Bool // down by its checks, and not asked all the same
 
 	// Guarded by Service.mu.
 	target  target
@@ -60,7 +60,8 @@ func (s *Server) Tag() string { return s.tag }
 // Service is whose server it is.
 func (s *Server) Service() *Service { return s.service }
 
-// Down tells whether checks have found the server down: what it has not answered yet, it may never answer.
+// Down tells whether checks have found the server down: what it has not answered yet, it may never answer. Where servers are asked although they are
+// down, none is.
 func (s *Server) Down() bool { return s.out.Load() }
 
 // Release ends what Service.Acquire began.

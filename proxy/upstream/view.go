@@ -46,7 +46,6 @@ func (s *Service) newView(now time.Time) *view {
 			server.entered = now
 		}
 		server.stand = st
-		server.out.Store(st.state == StateDown)
 		if st.in {
 			ins++
 		}
@@ -61,6 +60,7 @@ func (s *Service) newView(now time.Time) *view {
 	v.members = members
 	for i := range members {
 		v.primary = v.primary || !members[i].Out && !members[i].Backup && members[i].Weight > 0
+		s.servers[i].out.Store(members[i].Out && s.servers[i].stand.state == StateDown)
 	}
 	v.none, v.pending = ins == 0, ins == 0 && unchecked
 	o := balance.Options{Kind: kind, PreferNear: c.PreferZone, Running: &s.running}

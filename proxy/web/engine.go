@@ -10,15 +10,16 @@
 // The host and the normalised path choose a route, and its rules (package rule) decide whether the request is let in; unless they say otherwise,
 // its target and its Host go to the server as the client sent them. Hop-by-hop fields end here (RFC 9110 §7.6.1). What a client says about
 // where it came from (X-Forwarded-*, Forwarded, X-Real-Ip, X-Request-Id) is discarded, in trailers too, and said by us. If no connection to the
-// chosen server can be made, another one is tried. A request that was sent is sent again once, if its method is idempotent, its content
-// was in hand, and a connection that had idled ended without a word (RFC 9110 §9.2.2).
+// chosen server can be made, another one is tried. A request that was sent is sent again if its method is idempotent, its content was in hand, and
+// the client has got nothing yet (RFC 9110 §9.2.2): to another server as far as the service's retries go, and once to the same one if a connection
+// that had idled ended without a word.
 //
 // # Answers of our own
 //
 // They are short plain text with the request's id, or the document's own pages: 400 (what is no request, a target or Host that cannot be,
 // OPTIONS *), 401 and 403 (the route's rules), 404 (no route), 405 (CONNECT and TRACE), 408 (the client stopped sending), 413 (more content than
 // the route takes), 414, 417, 429 (more requests than a rate limit lets through), 431, 501 and 505 (heads that we do not take), 502 (no connection to the server, or no HTTP from it), 503 (no server
-// up, or all full, or as many requests as there is room for), 504 (no answer in time). A client that went away before its answer is logged as
+// up, or all full, or several that failed, or as many requests as there is room for), 504 (no answer in time). A client that went away before its answer is logged as
 // 499. An answer that breaks off in the middle breaks off at the client as well.
 //
 // # Limits

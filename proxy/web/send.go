@@ -106,7 +106,10 @@ func (x *exchange) startSending(s *serverConn) {
 	send.started, send.done = true, make(chan struct{})
 	send.server, send.limit = s, x.limits.firstByte
 	s.readBy.forget()
-	s.tcp.SetReadDeadline(time.Time{})
+	s.tcp.SetReadDeadline(noTime)
+	if x.link.isGone() { // the deadline that said so may have been overwritten
+		s.tcp.SetReadDeadline(past)
+	}
 	go x.carryContent()
 }
 
