@@ -3,9 +3,10 @@ package lock
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
+	crand "crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -13,24 +14,26 @@ import (
 
 // attempt is one try to get a lock, under an ID and a lease of its own. It writes its place in the queue once, and its grant once.
 type attempt struct {
-	m      *Manager
-	name   string
-	opts   Options
-	keys   keys
-	id     string
-	entry  Entry
-	lease  clientv3.LeaseID
-	hold   time.Duration
-	ttl    time.Duration
-	life   *life
-	place  int64 // the create revision of the key in the queue; 0 means none
-	dead   orphans
-	reason string // what Waiting was told last
+	m     *Manager
+	name  string
+	opts  Options
+	keys  keys
+	id    string
+	entry Entry
+	lease clientv3.LeaseID
+	hold  time.Duration
+	ttl   time.Duration
+	life  *life
+	place int64 // the create revision of the key in the queue; 0 means none
+	dead  orphans
+	// failures are calls that have failed in a row.
+	failures int
+	reason   string // what Waiting was told last
 }
 
 func newAttempt(m *Manager, name string, opts Options) *attempt {
 	id := make([]byte, idBytes)
-	_, _ = rand.Read(id) // never fails
+	_, _ = crand.Read(id) // never fails
 	return &attempt{
 		m: m, name: name, opts: opts, keys: keysOf(name), id: hex.EncodeToString(id), dead: orphans{},
 		entry: Entry{Holder: m.cfg.Holder, Host: m.cfg.Host, Command: opts.Command, Mode: opts.mode(), Permits: opts.Permits},
@@ -71,11 +74,13 @@ func (a *attempt) getLease(ctx context.Context) error {
 	}
 }
 
-// trouble waits a moment after a call has failed, and returns the error of ctx if that has ended.
+// trouble waits after a call has failed, longer from one to the next, since a store that many wait for may be busy with just them. It returns
+// the error of ctx if that has ended.
 func (a *attempt) trouble(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		a.say(fmt.Sprintf("the store does not answer: %v", err))
-		pause(ctx, retryPause)
+		pause(ctx, retryPause<<min(a.failures, mostDoublings)+rand.N(retryPause))
+		a.failures++
 	}
 	return ctx.Err()
 }

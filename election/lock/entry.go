@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -109,7 +110,7 @@ func (e Entry) kind() string {
 	return "an exclusive or shared lock"
 }
 
-// String says who and what, in one line.
+// String says who and what, in one line, whatever strangers have written.
 func (e Entry) String() string {
 	who := e.Holder
 	if who == "" {
@@ -124,5 +125,10 @@ func (e Entry) String() string {
 	if e.Command != "" {
 		who += fmt.Sprintf(" (%s)", e.Command)
 	}
-	return who
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, who)
 }

@@ -3,6 +3,7 @@ package lock_test
 import (
 	"context"
 	"net/url"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 // patience bounds a hang; it is no figure.
 const patience = 30 * time.Second
 
-// startEtcd starts a real etcd of one member in this process, with the times that nodes use.
-func startEtcd(t testing.TB) (*clientv3.Client, *embed.Etcd) {
+// startEtcd starts a real etcd of one member in this process, with the times that nodes use. It ends with the test, or by stop.
+func startEtcd(t testing.TB) (client *clientv3.Client, stop func()) {
 	t.Helper()
 	cfg := embed.NewConfig()
 	cfg.Dir = t.TempDir()
@@ -31,15 +32,16 @@ func startEtcd(t testing.TB) (*clientv3.Client, *embed.Etcd) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(server.Close)
+	stop = sync.OnceFunc(server.Close)
+	t.Cleanup(stop)
 	select {
 	case <-server.Server.ReadyNotify():
 	case <-time.After(patience):
 		t.Fatal("etcd does not become ready")
 	}
-	client := v3client.New(server.Server)
+	client = v3client.New(server.Server)
 	t.Cleanup(func() { _ = client.Close() })
-	return client, server
+	return client, stop
 }
 
 // newManager makes a Manager that is closed before etcd is.

@@ -28,7 +28,7 @@ func TestExclusive(t *testing.T) {
 	other := acquire(t, m, "jobs", lock.Options{}) // a name before a slash is another lock
 	eventually(t, "the reason to wait", func() bool {
 		text, _ := reason.Load().(string)
-		return strings.HasPrefix(text, "it is held by tester on here since ") && strings.HasSuffix(text, "(report)")
+		return strings.HasPrefix(text, "the lock is not free: it is held by tester on here since ") && strings.HasSuffix(text, "(report)")
 	})
 	second.waits(t)
 	release(t, first)

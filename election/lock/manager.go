@@ -67,8 +67,9 @@ type Manager struct {
 const (
 	// callTimeout bounds one call of the store while a lock is waited for or released.
 	callTimeout = 3 * time.Second
-	// retryPause is between two attempts when the store does not answer.
-	retryPause = 100 * time.Millisecond
+	// retryPause is between two attempts when the store does not answer; who waits for a lock doubles it so many times.
+	retryPause    = 100 * time.Millisecond
+	mostDoublings = 4
 	// farewell bounds how long the keys of a lock that is given up may take to be deleted; their lease ends them in any case.
 	farewell = 3 * time.Second
 )

@@ -3,7 +3,6 @@ package lock
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -20,9 +19,11 @@ const (
 	queueTick = time.Minute
 )
 
-// wait waits in the queue. Only the first in the queue looks at the holders; each of the others watches the one before it.
+// wait waits in the queue. Only the first in the queue watches the holders; each of the others watches the one before it.
 func (a *attempt) wait(ctx context.Context) (*Lock, error) {
-	for {
+	var holders *watch // once this one is, or may be, the first
+	defer func() { holders.close() }()
+	for ctx.Err() == nil {
 		v, err := a.look(ctx)
 		if err != nil {
 			return nil, err
@@ -30,27 +31,50 @@ func (a *attempt) wait(ctx context.Context) (*Lock, error) {
 		if other, differs := v.state.differs(a.id, a.entry); differs {
 			return nil, a.differs(other)
 		}
-		switch {
-		case v.ahead != "":
-			if a.opts.Try {
-				return nil, fmt.Errorf("%w: others wait for it", ErrHeld)
-			}
-			a.say("others wait for it too")
-			a.m.watch(ctx, v.ahead, v.state.revision, queueTick, a.life.ended)
-		case v.state.free(a.id, a.entry):
+		if v.ahead == "" && v.state.free(a.id, a.entry) {
 			l, err := a.claim(ctx, v.state.revision)
 			if l != nil || err != nil {
 				return l, err
 			}
-		default:
-			if err := a.await(ctx, v.state); err != nil {
-				return nil, err
-			}
+			continue
 		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		if a.opts.Try {
+			return nil, a.busy(v)
 		}
+		a.say(a.busy(v).Error())
+		if v.ahead != "" {
+			holders.close()
+			a.follow(ctx, v)
+			holders = a.m.watchNow(ctx, a.keys.held())
+			continue
+		}
+		if holders.over() {
+			holders.close()
+			holders = a.m.watchNow(ctx, a.keys.held())
+			continue // with what has changed until then
+		}
+		a.m.await(ctx, a.keys, v.state.blockers(a.id, a.entry), v.state, a.dead, holders, a.life.ended)
 	}
+	return nil, ctx.Err()
+}
+
+// follow waits until the one before is gone.
+func (a *attempt) follow(ctx context.Context, v view) {
+	ahead := a.m.watchFrom(ctx, v.ahead, v.state.revision)
+	defer ahead.close()
+	ahead.wait(queueTick, a.life.ended)
+}
+
+// busy says why the lock is not free.
+func (a *attempt) busy(v view) error {
+	if blockers := v.state.blockers(a.id, a.entry); len(blockers) > 0 {
+		text := blockers[0].entry.String()
+		if v.state.orphan(blockers[0]) {
+			text += ", who gives no sign of life"
+		}
+		return fmt.Errorf("%w: it is held by %s", ErrHeld, text)
+	}
+	return fmt.Errorf("%w: others wait for it", ErrHeld)
 }
 
 // view is what one in the queue sees.
@@ -83,6 +107,7 @@ func (a *attempt) look(ctx context.Context) (view, error) {
 		v := view{state: parseState(answer)}
 		v.ahead, err = a.ahead(ctx, before.Kvs)
 		if err == nil {
+			a.failures = 0
 			return v, nil
 		}
 		if err := a.trouble(ctx, err); err != nil {
@@ -170,31 +195,24 @@ func (a *attempt) claimed(ctx context.Context, err error) (*Lock, error) {
 	}
 }
 
-// await is for the first in the queue: it watches the holders until one is gone, and takes away the grants of those who are dead once their
-// right is over for sure.
-func (a *attempt) await(ctx context.Context, s state) error {
-	blockers := s.blockers(a.id, a.entry)
-	due, at := a.dead.next(s, blockers, a.now())
-	if a.opts.Try && len(due) < len(blockers) {
-		return fmt.Errorf("%w: it is held by %s", ErrHeld, blockers[0].entry)
+// await waits until one of the holders is gone, and takes away the grants of those among the ones in the way who are dead, once their right is over
+// for sure.
+func (m *Manager) await(ctx context.Context, k keys, blockers []grant, s state, dead orphans, holders *watch, ended <-chan struct{}) {
+	due, at := dead.next(s, blockers, m.cfg.Clock())
+	for _, g := range due {
+		if err := m.bury(ctx, k, g); err != nil {
+			pause(ctx, retryPause)
+			return // it is due at the next look too
+		}
 	}
 	if len(due) > 0 {
-		for _, g := range due {
-			if err := a.m.bury(ctx, a.keys, g); err != nil {
-				return a.trouble(ctx, err)
-			}
-		}
-		return nil
-	}
-	if len(blockers) > 0 {
-		a.say("it is held by " + blockers[0].entry.String())
+		return
 	}
 	tick := headTick
 	if at != 0 {
-		tick = min(tick, max(at-a.now(), 0))
+		tick = min(tick, max(at-m.cfg.Clock(), 0))
 	}
-	a.m.watch(ctx, a.keys.held(), s.revision, tick, a.life.ended)
-	return nil
+	holders.wait(tick, ended)
 }
 
 // bury takes a grant away whose holder's right is over, unless it has been written since.
@@ -207,29 +225,4 @@ func (m *Manager) bury(ctx context.Context, k keys, g grant) error {
 		m.cfg.Log.Info("a holder of a lock is dead, and its right is over", "lock", k.root, "holder", g.entry.String())
 	}
 	return err
-}
-
-// watch returns when a key, or with a final slash one of those below it, has been deleted after a revision, when ended is closed, after some
-// time, or when anything is wrong: whoever calls it looks again.
-func (m *Manager) watch(ctx context.Context, key string, revision int64, tick time.Duration, ended <-chan struct{}) {
-	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), tick)
-	defer cancel()
-	opts := []clientv3.OpOption{clientv3.WithRev(revision + 1), clientv3.WithFilterPut()}
-	if strings.HasSuffix(key, "/") {
-		opts = append(opts, clientv3.WithPrefix())
-	}
-	events := m.cfg.Store.Watch(ctx, key, opts...)
-	for {
-		select {
-		case answer, open := <-events:
-			if answer.Err() != nil {
-				pause(ctx, retryPause)
-			}
-			if !open || len(answer.Events) > 0 || answer.Err() != nil {
-				return
-			}
-		case <-ended:
-			return
-		}
-	}
 }

@@ -96,6 +96,8 @@ func (l *Lock) announce(ctx context.Context) error {
 // alone waits for the others to go.
 func (l *Lock) alone(ctx context.Context) error {
 	dead := orphans{}
+	var holders *watch
+	defer func() { holders.close() }()
 	for {
 		s, err := l.state(ctx)
 		if err != nil {
@@ -110,20 +112,12 @@ func (l *Lock) alone(ctx context.Context) error {
 			}
 			continue
 		}
-		due, at := dead.next(s, s.blockers(l.id, to), l.m.cfg.Clock())
-		for _, g := range due {
-			if err := l.m.bury(ctx, l.keys, g); err != nil {
-				break // it is due at the next look too
-			}
-		}
-		if len(due) > 0 {
+		if holders.over() {
+			holders.close()
+			holders = l.m.watchNow(ctx, l.keys.held())
 			continue
 		}
-		tick := headTick
-		if at != 0 {
-			tick = min(tick, max(at-l.m.cfg.Clock(), 0))
-		}
-		l.m.watch(ctx, l.keys.held(), s.revision, tick, l.lost)
+		l.m.await(ctx, l.keys, s.blockers(l.id, to), s, dead, holders, l.lost)
 	}
 }
 
