@@ -128,6 +128,9 @@ func (c Config) loadFaults() []error {
 			}
 		}
 		errs = append(errs, times("retries", span{"try", r.Try}, span{"hedge", r.Hedge})...)
+		if r.Hedge > 0 && (c.Protocol == H2 || c.Protocol == H2C) {
+			errs = append(errs, Errorf("retries.hedge", "a second server is asked over HTTP/1.1 only, and these speak %s", c.Protocol))
+		}
 	}
 	return errs
 }

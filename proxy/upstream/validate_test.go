@@ -36,6 +36,7 @@ func TestValidate(t *testing.T) {
 		{Config{Servers: []ServerConfig{ok}, Health: &health.Config{Path: "/x", Timeout: time.Minute, Host: "a.test:80"}, Sticky: &StickyConfig{Cookie: "srv"}, Balance: LeastRequests}, nil},
 		{Config{}, []string{"servers: no servers"}},
 		{Config{Register: true}, nil},
+		{Config{Servers: []ServerConfig{ok}, Protocol: H2C, Retries: &RetriesConfig{Hedge: time.Second}}, []string{"retries.hedge: a second server"}},
 		{Config{Balance: "random", Servers: []ServerConfig{ok}}, []string{`balance: unknown balance "random"`}},
 		{Config{Servers: []ServerConfig{ok, {Address: "10.0.0.1"}, {Address: "10.0.0.1:80"}, {Address: "http://x:80"}}},
 			[]string{`servers[1].address: "10.0.0.1" has no port`, "servers[2].address: server 10.0.0.1:80 is listed twice", `servers[3].address: "http://x:80" is a URL`}},
