@@ -220,11 +220,11 @@ func TestStatusesAreTriedElsewhere(t *testing.T) {
 
 func TestHedging(t *testing.T) {
 	var slow atomic.Bool
-	var gone sync.WaitGroup
+	var asked atomic.Int32 // requests that the first server works on
 	sluggish := func(w http.ResponseWriter, r *http.Request) {
 		if slow.Load() && r.URL.Path != "/late" {
-			gone.Add(1)
-			defer gone.Done()
+			asked.Add(1)
+			defer asked.Add(-1)
 			<-r.Context().Done() // the proxy lets it go
 			return
 		}
@@ -263,7 +263,7 @@ func TestHedging(t *testing.T) {
 	for range 5 {
 		ask("/", strings.Repeat("second", 10000))
 	}
-	gone.Wait()
+	eventually(t, "the first server is let go", func() bool { return asked.Load() == 0 })
 	want(t, "hedges", r.p.Status().Services[0].Retries, 6)
 	eventually(t, "nobody is asked any more", func() bool {
 		st := r.p.Status().Services[0]
