@@ -219,16 +219,22 @@ func survives(t *testing.T, name string, begin func(*mortal)) {
 	cancel()
 	all.Wait()
 
-	posts := 0
+	posts, unread := 0, 0
 	for number, what := range l.failed {
 		if l.asked[number] != "POST" {
 			t.Errorf("%s %s failed: %s", l.asked[number], number, what)
 		} else if posts++; bad.times(number) == 0 {
-			t.Errorf("POST %s failed, and the bad server never saw it: %s", number, what)
+			// Its connection was closed before the server had read what was sent there.
+			if unread++; !strings.Contains(what, "gave no valid answer") {
+				t.Errorf("POST %s failed, and was never sent to the bad server: %s", number, what)
+			}
 		}
 	}
+	if unread > 4 { // two that post, and two moments in which connections are closed
+		t.Errorf("%d POSTs failed that the bad server never saw", unread)
+	}
 	for number, method := range l.asked {
-		if n := servers[0].times(number) + servers[1].times(number) + bad.times(number); method == "POST" && n != 1 {
+		if n := servers[0].times(number) + servers[1].times(number) + bad.times(number); method == "POST" && (n > 1 || n == 0 && l.failed[number] == "") {
 			t.Errorf("POST %s was sent %d times", number, n)
 		}
 	}

@@ -68,7 +68,7 @@ func (r *readiness) tryAsk(fd uintptr) bool {
 	all := n == len(r.wire)
 	r.sent, r.wire = n, nil
 	if err != nil && !errors.Is(err, unix.EAGAIN) {
-		r.err = &net.OpError{Op: "write", Net: "tcp", Err: err}
+		r.err = errUsed // it has been closed since
 		return true
 	}
 	return !all
