@@ -205,3 +205,68 @@ func TestStoreGone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// slow is a real store whose answers come late. It notes when questions were sent.
+type slow struct {
+	lock.Store
+	clock func() time.Duration
+	mu    sync.Mutex
+	sent  []time.Duration
+}
+
+func (s *slow) Txn(ctx context.Context) clientv3.Txn { return &slowTxn{s.Store.Txn(ctx), s} }
+
+type slowTxn struct {
+	clientv3.Txn
+	s *slow
+}
+
+func (t *slowTxn) If(c ...clientv3.Cmp) clientv3.Txn  { t.Txn = t.Txn.If(c...); return t }
+func (t *slowTxn) Then(o ...clientv3.Op) clientv3.Txn { t.Txn = t.Txn.Then(o...); return t }
+func (t *slowTxn) Else(o ...clientv3.Op) clientv3.Txn { t.Txn = t.Txn.Else(o...); return t }
+
+func (t *slowTxn) Commit() (*clientv3.TxnResponse, error) {
+	t.s.mu.Lock()
+	t.s.sent = append(t.s.sent, t.s.clock())
+	t.s.mu.Unlock()
+	answer, err := t.Txn.Commit()
+	time.Sleep(50 * time.Millisecond)
+	return answer, err
+}
+
+// A right is counted from before the question was sent, however late the answer comes.
+func TestCountedFromBefore(t *testing.T) {
+	t.Parallel()
+	client, _ := startEtcd(t)
+	store := &slow{Store: client, clock: election.Clock()}
+	m := newManager(t, lock.Config{Store: store, Leases: client, Clock: store.clock})
+	l := acquire(t, m, "x", lock.Options{TTL: 3 * time.Second})
+	grants, err := client.Get(t.Context(), lock.Prefix+"x/@held/x/", clientv3.WithPrefix())
+	if err != nil || len(grants.Kvs) != 1 {
+		t.Fatal(grants, err)
+	}
+	entry, err := lock.ParseEntry(grants.Kvs[0].Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold := time.Duration(entry.Hold) * time.Millisecond
+	last := time.Duration(0)
+	for range 4 { // the grant, and three renewals
+		var until time.Duration
+		eventually(t, "the next renewal", func() bool { until = l.Until(); return until > last })
+		last = until
+		store.mu.Lock()
+		before := 0
+		for _, sent := range store.sent {
+			// Counted from after an answer there would be no question until the next renewal, 316 ms later.
+			if sent >= until-hold && sent < until-hold+250*time.Millisecond {
+				before++
+			}
+		}
+		store.mu.Unlock()
+		if before == 0 {
+			t.Errorf("the right is not counted from just before a question was sent")
+		}
+	}
+	release(t, l)
+}
