@@ -134,7 +134,7 @@ func (l *Lock) Release(ctx context.Context) error {
 	}
 	l.farewell()
 	if err != nil {
-		return fmt.Errorf("release lock %s: %w: it is free in %s at most", l.name, err, l.ttl)
+		return fmt.Errorf("release lock %s: %w: it is free in %s at most", l.name, err, l.ttl.Round(100*time.Millisecond))
 	}
 	return nil
 }

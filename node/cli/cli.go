@@ -32,6 +32,8 @@ type grammar struct {
 	Node       nodeCmd       `cmd:"" help:"List nodes, and drain one before work on it."`
 	Server     serverCmd     `cmd:"" help:"List servers, drain one before work on it, and change its weight."`
 	Register   registerCmd   `cmd:"" help:"Keep a server registered with a service, and run it: tripod register --service web --address 10.0.1.7:8080 -- ./myserver."`
+	Lock       lockCmd       `cmd:"" help:"Run a command while holding a lock of the cluster: tripod lock nightly-report -- ./report."`
+	LockGuard  lockGuardCmd  `cmd:"" hidden:""`
 	VIP        vipCmd        `cmd:"" name:"vip" help:"List virtual IP addresses, and move one."`
 	Cert       certCmd       `cmd:"" help:"List, add and remove certificates."`
 	Secret     secretCmd     `cmd:"" help:"Make a cluster secret."`

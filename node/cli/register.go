@@ -43,7 +43,7 @@ func (c *registerCmd) Run(ctx context.Context, t *terminal) error {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
-	server, err := startChild(c.Command, t)
+	server, err := startChild("the server", c.Command, t, nil)
 	if err != nil {
 		return err
 	}

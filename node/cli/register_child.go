@@ -21,15 +21,15 @@ const (
 // childLinger is for output that somebody else holds open after the server has ended.
 const childLinger = time.Second
 
-// child is the server that a command runs. One that runs none never ends by itself.
+// child is the server, or other command, that a command of ours runs. One that runs none never ends by itself.
 type child struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
 }
 
 // startChild starts a command in a process group of its own, so that a terminal's Ctrl-C reaches it by way of this process, which drains it first. The
-// command does not get the cluster's secret.
-func startChild(command []string, t *terminal) (*child, error) {
+// command does not get the cluster's secret. What it is called goes into errors; change may prepare it further.
+func startChild(what string, command []string, t *terminal, change func(*exec.Cmd)) (*child, error) {
 	c := &child{ended: make(chan struct{})}
 	if len(command) == 0 {
 		return c, nil
@@ -39,15 +39,23 @@ func startChild(command []string, t *terminal) (*child, error) {
 	c.cmd.Env = withoutSecret(os.Environ())
 	c.cmd.SysProcAttr = ownGroup()
 	c.cmd.WaitDelay = childLinger
+	if change != nil {
+		change(c.cmd)
+	}
 	if err := c.cmd.Start(); err != nil {
-		code := exitNotExecutable
-		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-			code = exitNotFound
-		}
-		return nil, &exitError{code: code, message: fmt.Sprintf("start the server: %v", err)}
+		return nil, notStarted(what, err)
 	}
 	go c.wait()
 	return c, nil
+}
+
+// notStarted is the error of a command that cannot be run.
+func notStarted(what string, err error) error {
+	code := exitNotExecutable
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		code = exitNotFound
+	}
+	return &exitError{code: code, message: fmt.Sprintf("start %s: %v", what, err)}
 }
 
 func withoutSecret(all []string) []string {
@@ -90,6 +98,11 @@ func (c *child) end(stop os.Signal, signals <-chan os.Signal) error {
 		}
 		break
 	}
+	return c.result()
+}
+
+// result is the exit code of a command that has ended.
+func (c *child) result() error {
 	code := c.cmd.ProcessState.ExitCode()
 	if status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		code = exitSignalled + int(status.Signal())
