@@ -22,7 +22,6 @@ const AdminServersPrefix = "/tripod/admin/servers/"
 const (
 	maxOrders = 10_000
 	maxOrder  = 4096 // bytes of a key's value that is parsed
-	maxWeight = 256
 	// maxTimeout bounds for how long clients may be kept at a drained server, other than for ever.
 	maxTimeout = 365 * 24 * time.Hour
 	// swapAttempts is how often a key is written anew that others change at the same time.
@@ -31,13 +30,13 @@ const (
 
 // orders is what operators say about servers. It is replaced as a whole, never changed.
 type orders struct {
-	servers map[string]map[string]api.Order // by service and address
-	rubbish map[string]string               // keys that say nothing, and why
-	more    bool                            // there are more than are read
+	servers map[string]map[string]upstream.Order // by service and address
+	rubbish map[string]string                    // keys that say nothing, and why
+	more    bool                                 // there are more than are read
 }
 
 // parseOrder reads a key's value; one written by hand may have any of state, weight and until.
-func parseOrder(value []byte) (api.Order, error) {
+func parseOrder(value []byte) (upstream.Order, error) {
 	var o struct {
 		State  *upstream.OrderState `json:"state"`
 		Weight *int                 `json:"weight"`
@@ -47,20 +46,20 @@ func parseOrder(value []byte) (api.Order, error) {
 	}
 	const form = `it is not of the form {"state": "drain"} or {"weight": 5}`
 	if len(value) > maxOrder {
-		return api.Order{}, fmt.Errorf("it is longer than %d bytes", maxOrder)
+		return upstream.Order{}, fmt.Errorf("it is longer than %d bytes", maxOrder)
 	}
 	if err := json.Unmarshal(value, &o); err != nil {
-		return api.Order{}, fmt.Errorf("%s: %w", form, err)
+		return upstream.Order{}, fmt.Errorf("%s: %w", form, err)
 	}
 	if (o.State == nil || *o.State == "") && o.Weight == nil {
-		return api.Order{}, errors.New(form)
+		return upstream.Order{}, errors.New(form)
 	}
-	order := api.Order{Weight: o.Weight, Until: o.Until}
+	order := upstream.Order{Weight: o.Weight, Until: o.Until}
 	if o.State != nil {
 		order.State = *o.State
 	}
 	if err := checkOrder(order.State, order.Weight); err != nil {
-		return api.Order{}, err
+		return upstream.Order{}, err
 	}
 	// Who and when are for people; a wrong one says nothing, and nothing rests on it.
 	_ = json.Unmarshal(o.By, &order.By)
@@ -74,19 +73,19 @@ func checkOrder(state upstream.OrderState, weight *int) error {
 	default:
 		return fmt.Errorf("state %q is none of drain, maint and ready", shorten(string(state)))
 	}
-	if weight != nil && (*weight < 0 || *weight > maxWeight) {
-		return fmt.Errorf("weight %d is not between 0 and %d", *weight, maxWeight)
+	if weight != nil && (*weight < 0 || *weight > upstream.MaxWeight) {
+		return fmt.Errorf("weight %d is not between 0 and %d", *weight, upstream.MaxWeight)
 	}
 	return nil
 }
 
 // parseOrders reads the operators' keys.
 func parseOrders(kvs []*mvccpb.KeyValue) *orders {
-	seen := &orders{servers: map[string]map[string]api.Order{}, rubbish: map[string]string{}, more: len(kvs) > maxOrders}
+	seen := &orders{servers: map[string]map[string]upstream.Order{}, rubbish: map[string]string{}, more: len(kvs) > maxOrders}
 	for _, kv := range kvs[:min(len(kvs), maxOrders)] {
 		rest := string(kv.Key)[len(AdminServersPrefix):]
 		service, address, err := splitServerKey(rest)
-		var order api.Order
+		var order upstream.Order
 		if err == nil {
 			order, err = parseOrder(kv.Value)
 		}
@@ -95,7 +94,7 @@ func parseOrders(kvs []*mvccpb.KeyValue) *orders {
 			continue
 		}
 		if seen.servers[service] == nil {
-			seen.servers[service] = map[string]api.Order{}
+			seen.servers[service] = map[string]upstream.Order{}
 		}
 		seen.servers[service][address] = order
 	}
@@ -115,11 +114,8 @@ func (s *servers) takeOrders(now *orders) {
 		return
 	}
 	told := 0
-	all := make(map[string]map[string]upstream.Order, len(now.servers))
 	for service, servers := range now.servers {
-		all[service] = make(map[string]upstream.Order, len(servers))
 		for address, o := range servers {
-			all[service][address] = upstream.Order{State: o.State, Weight: o.Weight, Until: o.Until, By: o.By, At: o.At}
 			if !same(before.servers[service][address], o) {
 				if told++; told <= maxTold {
 					s.tellOrder(service, address, o)
@@ -131,7 +127,7 @@ func (s *servers) takeOrders(now *orders) {
 		for address := range servers {
 			if _, still := now.servers[service][address]; !still {
 				if told++; told <= maxTold {
-					s.tellOrder(service, address, api.Order{State: upstream.Ready})
+					s.tellOrder(service, address, upstream.Order{State: upstream.Ready})
 				}
 			}
 		}
@@ -139,12 +135,12 @@ func (s *servers) takeOrders(now *orders) {
 	if told > maxTold {
 		s.node.log.Info("an operator's word about a server", "more", told-maxTold)
 	}
-	s.node.proxy.SetOrders(all)
+	s.node.proxy.SetOrders(now.servers)
 	s.changed()
 }
 
 // tellOrder logs what an operator wants, and tells it to whoever watches.
-func (s *servers) tellOrder(service, address string, o api.Order) {
+func (s *servers) tellOrder(service, address string, o upstream.Order) {
 	attrs := []any{"service", service, "server", address}
 	if o.State != "" {
 		attrs = append(attrs, "state", string(o.State))
@@ -214,7 +210,7 @@ func checkOrderRequest(r api.OrderRequest) (timeout time.Duration, err error) {
 var errChanged = errors.New("others change it all the time")
 
 // setOrder adds a request to what is said about a server already. A key that would say nothing is deleted.
-func (s *servers) setOrder(ctx context.Context, request api.OrderRequest, timeout time.Duration) (order api.Order, unchanged bool, err error) {
+func (s *servers) setOrder(ctx context.Context, request api.OrderRequest, timeout time.Duration) (order upstream.Order, unchanged bool, err error) {
 	key := AdminServersPrefix + request.Service + "/" + request.Address
 	for range swapAttempts {
 		present, err := s.client.Get(ctx, key)
@@ -222,7 +218,7 @@ func (s *servers) setOrder(ctx context.Context, request api.OrderRequest, timeou
 			return order, false, err
 		}
 		var revision int64
-		var before api.Order
+		var before upstream.Order
 		readable := true
 		for _, kv := range present.Kvs {
 			revision = kv.ModRevision
@@ -241,7 +237,7 @@ func (s *servers) setOrder(ctx context.Context, request api.OrderRequest, timeou
 			}
 			op = clientv3.OpPut(key, string(value))
 		default:
-			order = api.Order{}
+			order = upstream.Order{}
 		}
 		reply, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).Then(op).Commit()
 		if err != nil {
@@ -255,7 +251,7 @@ func (s *servers) setOrder(ctx context.Context, request api.OrderRequest, timeou
 }
 
 // merged is what holds after a request. A server that is ready by what the key says is ready without it too.
-func merged(before api.Order, request api.OrderRequest, timeout time.Duration, now time.Time) api.Order {
+func merged(before upstream.Order, request api.OrderRequest, timeout time.Duration, now time.Time) upstream.Order {
 	order := before
 	if order.State == upstream.Ready {
 		order.State = ""
@@ -282,7 +278,7 @@ func merged(before api.Order, request api.OrderRequest, timeout time.Duration, n
 }
 
 // sayTheSame tells whether two orders differ in nothing but who gave them, and when.
-func sayTheSame(a, b api.Order) bool {
+func sayTheSame(a, b upstream.Order) bool {
 	a.By, a.At, b.By, b.At = "", time.Time{}, "", time.Time{}
 	return a.Until.Equal(b.Until) && a.State == b.State && same(a.Weight, b.Weight)
 }

@@ -91,7 +91,7 @@ func TestOrdersAreKept(t *testing.T) {
 		t.Errorf("the same again: %+v", reply)
 	}
 	stored, err := c.Etcd().Get(within(t), node.AdminServersPrefix+"web/"+one.Address())
-	var key api.Order
+	var key upstream.Order
 	if err != nil || len(stored.Kvs) != 1 || json.Unmarshal(stored.Kvs[0].Value, &key) != nil {
 		t.Fatalf("the key: %+v, %v", stored, err)
 	}

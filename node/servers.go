@@ -54,7 +54,7 @@ func newServers(n *Node) *servers {
 
 // serversCache is the form of the file on disk.
 type serversCache struct {
-	Orders     map[string]map[string]api.Order        `json:"orders"`
+	Orders     map[string]map[string]upstream.Order   `json:"orders"`
 	Registered map[string]map[string]api.Registration `json:"registered"`
 }
 

@@ -394,3 +394,35 @@ func TestRetriesEndWithTheRequestsTime(t *testing.T) {
 	}
 	eventually(t, "nothing runs any more", func() bool { return r.p.Status().Services[0].Running == 0 })
 }
+
+// The metrics say what became of servers and of requests.
+func TestMetricsOfServices(t *testing.T) {
+	r := start(t)
+	address, _ := bad(t, faults["resets"])
+	c, at := r.config(address, named(t, "well"))
+	s := c.Services["web"]
+	twice := 2
+	s.Balance = upstream.First
+	s.Passive = &upstream.PassiveConfig{Failures: &twice, Eject: time.Hour, Longest: time.Hour}
+	c.Services["web"] = s
+	r.apply(c)
+	for range 5 {
+		get(t, client(t, false), "http://"+at)
+	}
+	for _, m := range []struct {
+		name   string
+		labels []string
+		value  float64
+	}{
+		{"tripod_service_retries_total", nil, 2}, // then it is ejected
+		{"tripod_service_ejections_total", nil, 1},
+		{"tripod_service_queued_requests", nil, 0},
+		{"tripod_server_faults_total", []string{"server", address}, 2},
+		{"tripod_server_requests_total", []string{"server", address}, 2},
+		{"tripod_server_state", []string{"server", address, "state", "ejected"}, 1},
+		{"tripod_server_state", []string{"server", address, "state", "up"}, 0},
+		{"tripod_server_weight", []string{"server", address}, 1},
+	} {
+		want(t, fmt.Sprint(m.name, m.labels), r.metric(m.name, append([]string{"service", "web"}, m.labels...)...), m.value)
+	}
+}

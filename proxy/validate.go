@@ -50,8 +50,8 @@ func (c ListenerConfig) Validate() error {
 	default:
 		errs = append(errs, upstream.Errorf("protocol", "unknown protocol %q: use %s or %s", c.Protocol, HTTP, TCP))
 	}
-	errs = append(errs, prefixed("proxy_protocol", rule.ValidateNetworks(c.ProxyProtocol))...)
-	errs = append(errs, prefixed("trusted_proxies", rule.ValidateNetworks(c.TrustedProxies))...)
+	errs = append(errs, upstream.Under("proxy_protocol", rule.ValidateNetworks(c.ProxyProtocol))...)
+	errs = append(errs, upstream.Under("trusted_proxies", rule.ValidateNetworks(c.TrustedProxies))...)
 	return errors.Join(errs...)
 }
 
@@ -74,7 +74,7 @@ func (c RouteConfig) Validate() error {
 		fault("path", "path %q holds dot segments: no request ever matches it", c.Path)
 	}
 	errs = append(errs, c.validateLead()...)
-	errs = append(errs, prefixed("", c.Rules.Validate(c.Path, c.leads()))...)
+	errs = append(errs, upstream.Under("", c.Rules.Validate(c.Path, c.leads()))...)
 	return errors.Join(errs...)
 }
 
@@ -140,7 +140,7 @@ func badRouteHost(host string) string {
 // begin at the document's top, as in "services.web.servers[0].address".
 func (c Config) Validate() error {
 	var errs []error
-	add := func(prefix string, err error) { errs = append(errs, prefixed(prefix, err)...) }
+	add := func(prefix string, err error) { errs = append(errs, upstream.Under(prefix, err)...) }
 	for _, name := range slices.Sorted(maps.Keys(c.Listeners)) {
 		l := c.Listeners[name]
 		add("listeners."+name, l.Validate())
@@ -164,26 +164,6 @@ func (c Config) Validate() error {
 	}
 	add("dns", c.DNS.Validate())
 	return errors.Join(errs...)
-}
-
-// prefixed puts a prefix before the field of each joined error.
-func prefixed(prefix string, err error) []error {
-	if err == nil {
-		return nil
-	}
-	list := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		list = joined.Unwrap()
-	}
-	out := make([]error, len(list))
-	for i, e := range list {
-		field := prefix
-		if f, ok := e.(interface{ Field() string }); ok {
-			field = upstream.JoinField(prefix, f.Field())
-		}
-		out[i] = upstream.Errorf(field, "%s", e)
-	}
-	return out
 }
 
 // place is where a socket listens. Without an address it is every address of the host, IPv4 and IPv6.

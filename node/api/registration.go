@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"tripod/proxy/upstream"
 )
 
 const (
@@ -26,8 +28,6 @@ const (
 	// MaxRegistrationID bounds its ID, and maxServiceName the service's name.
 	MaxRegistrationID = 128
 	maxServiceName    = 512
-	// maxServerWeight is the largest weight of a server.
-	maxServerWeight = 256
 )
 
 // Registration is the JSON value of /tripod/registrations/<service>/<id>: a server that registered itself. It is there as long as
@@ -59,8 +59,8 @@ func (r Registration) Validate() error {
 	case address.Addr().IsUnspecified():
 		return fmt.Errorf("address %q is every address: give the one at which nodes reach the server", cut(r.Address))
 	}
-	if r.Weight != nil && (*r.Weight < 0 || *r.Weight > maxServerWeight) {
-		return fmt.Errorf("weight %d is not between 0 and %d", *r.Weight, maxServerWeight)
+	if r.Weight != nil && (*r.Weight < 0 || *r.Weight > upstream.MaxWeight) {
+		return fmt.Errorf("weight %d is not between 0 and %d", *r.Weight, upstream.MaxWeight)
 	}
 	if r.MaxConnections < 0 {
 		return fmt.Errorf("max_connections %d is less than none: 0 means no limit", r.MaxConnections)

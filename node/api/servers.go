@@ -25,20 +25,6 @@ type Servers interface {
 	Registrations(ctx context.Context) ([]RegisteredServer, error)
 }
 
-// Order is the JSON value of /tripod/admin/servers/<service>/<address>: an operator's word about a server. It goes before
-// the document's, and is kept until it is deleted, whatever becomes of the server. Only what is given counts.
-type Order struct {
-	// State is drain, maint or ready; empty is ready.
-	State upstream.OrderState `json:"state,omitempty"`
-	// Weight replaces the document's, 0 to 256; nil leaves that.
-	Weight *int `json:"weight,omitempty"`
-	// Until is when a drained server loses the clients that a cookie keeps there; zero is never.
-	Until time.Time `json:"until,omitzero"`
-	// By and At are who said so last, and when, for people.
-	By string    `json:"by,omitempty"`
-	At time.Time `json:"at,omitzero"`
-}
-
 // OrderRequest is an operator's word about a server.
 type OrderRequest struct {
 	Service string `json:"service"`
@@ -58,8 +44,8 @@ type OrderRequest struct {
 type OrderReply struct {
 	Unchanged bool `json:"unchanged,omitempty"` // it was so already
 	// Order is what holds now; zero if operators say nothing about the server any more.
-	Order    Order    `json:"order"`
-	Warnings []string `json:"warnings,omitempty"`
+	Order    upstream.Order `json:"order"`
+	Warnings []string       `json:"warnings,omitempty"`
 }
 
 // ServerHere is what one node gives a server.

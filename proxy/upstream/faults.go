@@ -1,13 +1,14 @@
 package upstream
 
 import (
-	"errors"
 	"fmt"
 	"time"
+
+	"tripod/proxy/upstream/balance"
 )
 
-// maxWeight is the largest weight of a server, as in HAProxy.
-const maxWeight = 256
+// MaxWeight is the largest weight of a server.
+const MaxWeight = balance.MaxWeight
 
 // balanceFaults are what is wrong with how servers are chosen.
 func (c Config) balanceFaults() []error {
@@ -153,8 +154,8 @@ func times(component string, spans ...span) []error {
 	return errs
 }
 
-// under puts a component before the fields of joined errors.
-func under(component string, err error) []error {
+// Under puts a component before the fields of joined errors; none for nil.
+func Under(component string, err error) []error {
 	if err == nil {
 		return nil
 	}
@@ -165,10 +166,7 @@ func under(component string, err error) []error {
 	out := make([]error, len(list))
 	for i, e := range list {
 		field := component
-		if f, ok := errors.AsType[interface {
-			error
-			Field() string
-		}](e); ok {
+		if f, ok := e.(interface{ Field() string }); ok {
 			field = JoinField(component, f.Field())
 		}
 		out[i] = Errorf(field, "%s", e)

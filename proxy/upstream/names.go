@@ -87,10 +87,10 @@ func shares(found []resolve.Target) func(resolve.Target) int {
 	}
 	return func(t resolve.Target) int {
 		top := most[t.Backup]
-		if top == 0 || top <= maxWeight && !zero[t.Backup] {
+		if top == 0 || top <= MaxWeight && !zero[t.Backup] {
 			return max(t.Weight, 1)
 		}
-		return max(t.Weight*maxWeight/top, 1)
+		return max(t.Weight*MaxWeight/top, 1)
 	}
 }
 

@@ -15,14 +15,16 @@ const (
 	Maint OrderState = "maint"
 )
 
-// Order is an operator's word about a server. It is kept apart from the document, and goes before it.
+// Order is an operator's word about a server, and as JSON the value of /tripod/admin/servers/<service>/<address>. It is kept apart from the document, goes
+// before it, and stays until it is deleted, whatever becomes of the server. Only what is given counts.
 type Order struct {
-	State OrderState // empty is Ready
-	// Weight replaces the document's, 0 to 256; nil leaves that.
-	Weight *int
+	// State is drain, maint or ready; empty is Ready.
+	State OrderState `json:"state,omitempty"`
+	// Weight replaces the document's, 0 to MaxWeight; nil leaves that.
+	Weight *int `json:"weight,omitempty"`
 	// Until is when a drained server loses the clients that a cookie keeps there; zero is never.
-	Until time.Time
-	// By and At are who said so, and when, for people.
-	By string
-	At time.Time
+	Until time.Time `json:"until,omitzero"`
+	// By and At are who said so last, and when, for people.
+	By string    `json:"by,omitempty"`
+	At time.Time `json:"at,omitzero"`
 }

@@ -75,8 +75,7 @@ func (c *PassiveConfig) passive() passive {
 // ejection is a server's time without new requests. Service.mu guards it.
 type ejection struct {
 	until  time.Time // zero if it is in
-	since  time.Time
-	times  int // in a row
+	times  int       // in a row
 	reason string
 }
 
@@ -142,7 +141,7 @@ func (s *Service) ejectNow(server *Server, reason string, now time.Time) bool {
 	}
 	e := &server.ejected
 	e.forgive(p, now)
-	e.since, e.reason = now, reason
+	e.reason = reason
 	e.until = now.Add(ejectionTime(p, e.times))
 	e.times++
 	s.ejections.Add(1)

@@ -205,8 +205,8 @@ func (s *Service) settle() []*check {
 	return fresh
 }
 
-// obey takes an operator's word. A server that comes out of maintenance may be another one at the same address: it has to pass its check first. Service.mu
-// is held.
+// obey takes an operator's word. A server that comes out of maintenance may be another one at the same address: nothing is held against it, and its health
+// was forgotten (see setCheck). Service.mu is held.
 func (s *Server) obey(o Order, now time.Time) {
 	was := s.order.State
 	s.order = o
@@ -216,9 +216,6 @@ func (s *Server) obey(o Order, now time.Time) {
 	if was == Maint && o.State != Maint {
 		s.ejected = ejection{}
 		s.row.Store(0)
-		if s.checkOf(s.service.config) != nil {
-			s.up, s.checked, s.proven, s.streak, s.since, s.reason = false, false, false, 0, now, ""
-		}
 	}
 }
 

@@ -77,8 +77,8 @@ func (c Config) Validate() error {
 		} else {
 			seen[s.Address] = i
 		}
-		if s.Weight != nil && (*s.Weight < 0 || *s.Weight > maxWeight) {
-			fault(field+".weight", "weight %d is not between 0 and %d", *s.Weight, maxWeight)
+		if s.Weight != nil && (*s.Weight < 0 || *s.Weight > MaxWeight) {
+			fault(field+".weight", "weight %d is not between 0 and %d", *s.Weight, MaxWeight)
 		}
 		if s.MaxConnections < 0 {
 			fault(field+".max_connections", "%d connections are less than none: 0 means no limit", s.MaxConnections)
@@ -88,7 +88,7 @@ func (c Config) Validate() error {
 		errs = append(errs, c.Sticky.faults()...)
 	}
 	if c.Health != nil {
-		errs = append(errs, under("health", c.Health.Validate())...)
+		errs = append(errs, Under("health", c.Health.Validate())...)
 		if c.Health.NeedsHTTP2() && c.Protocol != H2 && c.Protocol != H2C {
 			fault("health.type", "type %s asks in HTTP/2, which the servers do not speak: give the service protocol: %s or %s", c.Health.Type, H2, H2C)
 		}

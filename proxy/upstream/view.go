@@ -21,7 +21,6 @@ type view struct {
 	passive passive
 	retries Retries
 	pending bool // a server that could be chosen was never checked yet, or a name never answered, and no other is up
-	none    bool // no server can be chosen
 	gone    bool // the service has left the document
 }
 
@@ -62,7 +61,7 @@ func (s *Service) newView(now time.Time) *view {
 		v.primary = v.primary || !members[i].Out && !members[i].Backup && members[i].Weight > 0
 		s.servers[i].out.Store(members[i].Out && s.servers[i].stand.state == StateDown)
 	}
-	v.none, v.pending = ins == 0, ins == 0 && unchecked
+	v.pending = ins == 0 && unchecked
 	o := balance.Options{Kind: kind, PreferNear: c.PreferZone, Running: &s.running}
 	if former := s.view.Load(); former != nil {
 		o.Former = former.set
@@ -113,10 +112,7 @@ func (v *view) choose(ask *Ask) (*Server, error) {
 	return nil, ErrNoneUp
 }
 
-// HasOther tells whether there is a server that the request was not given to yet.
-func (s *Service) HasOther(ask *Ask) bool { return s.HasAnother(ask, nil) }
-
-// HasAnother is HasOther, not counting one server that is asked now.
+// HasAnother tells whether there is a server that the request was not given to yet, not counting the one that is asked now; nil for none.
 func (s *Service) HasAnother(ask *Ask, now *Server) bool {
 	v := s.view.Load()
 	for i := range v.members {

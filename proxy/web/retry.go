@@ -63,7 +63,7 @@ func (x *exchange) serversFault(fault error) bool {
 // resend tells whether the request, which a server may have seen, may be sent once more, and counts it among those that are.
 func (x *exchange) resend() bool {
 	retries := x.route.service.Retries()
-	if !x.repeatable() || x.resent >= retries.Most || !x.route.service.HasOther(&x.choice) {
+	if !x.repeatable() || x.resent >= retries.Most || !x.route.service.HasAnother(&x.choice, nil) {
 		return false
 	}
 	x.retrying = x.retrying || x.route.service.RetryNow() || x.awaitRetry()

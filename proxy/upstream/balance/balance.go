@@ -31,10 +31,10 @@ const (
 	First         Kind = "first"
 )
 
-const (
-	maxWeight  = 256
-	maxPercent = 100
-)
+// MaxWeight is the largest weight of a member, as in HAProxy; more counts as this.
+const MaxWeight = 256
+
+const maxPercent = 100
 
 // Member is one server of a Set.
 type Member struct {
@@ -63,7 +63,7 @@ func (m *Member) weigh() int {
 	if m.Percent > 0 {
 		percent = min(m.Percent, maxPercent)
 	}
-	return min(max(m.Weight, 0), maxWeight) * percent
+	return min(max(m.Weight, 0), MaxWeight) * percent
 }
 
 // Options are the rest of what a Set is made from.
@@ -129,7 +129,7 @@ func New(o Options, members []Member, turn *atomic.Uint64) *Set {
 		var at int8
 		if o.PreferNear {
 			if m.Near {
-				whole := uint64(min(m.Weight, maxWeight) * maxPercent)
+				whole := uint64(min(m.Weight, MaxWeight) * maxPercent)
 				allNear += whole
 				switch {
 				case m.Out:

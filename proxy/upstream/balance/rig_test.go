@@ -104,7 +104,7 @@ func equal(n int) []Member {
 func mixed(n int) []Member {
 	members := equal(n)
 	for i := range members {
-		members[i].Weight = 1 + i*7%maxWeight
+		members[i].Weight = 1 + i*7%MaxWeight
 	}
 	return members
 }

@@ -43,7 +43,7 @@ func newRing(members []Member, backups bool, former *Set) *ring {
 	for i := range members {
 		r.ids[i] = members[i].ID
 		if w := members[i].Weight; w > 0 && members[i].Backup == backups {
-			r.weights[i] = min(w, maxWeight)
+			r.weights[i] = min(w, MaxWeight)
 			n, sum = n+1, sum+r.weights[i]
 		}
 	}

@@ -42,7 +42,7 @@ func TestTurnGoesOnThroughSets(t *testing.T) {
 func TestRoundIsExactAndEven(t *testing.T) {
 	cases := map[string][]Member{
 		"mixed 17": mixed(17), "mixed 100": mixed(100), "mixed 1000": mixed(1000), "equal 10000": equal(10000),
-		"one heavy of 5000": append(equal(5000), Member{Weight: maxWeight}),
+		"one heavy of 5000": append(equal(5000), Member{Weight: MaxWeight}),
 		"percent":           {{Weight: 256}, {Weight: 255, Percent: 37}, {Weight: 1}},
 	}
 	two := equal(9999)
@@ -52,7 +52,7 @@ func TestRoundIsExactAndEven(t *testing.T) {
 	for i := range 20 {
 		members := equal(2 + random.IntN(300))
 		for k := range members {
-			members[k].Weight = 1 + random.IntN(1+random.IntN(maxWeight))
+			members[k].Weight = 1 + random.IntN(1+random.IntN(MaxWeight))
 		}
 		cases[fmt.Sprint("random ", i)] = members
 	}
